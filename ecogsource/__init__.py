@@ -1,0 +1,46 @@
+"""Terabytes of electrophysiology recordings as NumPy arrays, in bounded memory.
+
+The public names are imported when they are first used, so that ``import ecogsource`` costs
+next to nothing and loads no plotting, table or signal-processing package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "ecogsource.errors": (
+        "ConfigError",
+        "CorruptDataError",
+        "DataPathError",
+        "EcogSourceError",
+        "FormatError",
+        "GapError",
+        "JoinError",
+        "MemoryBlowOutError",
+        "MissingDependencyError",
+        "ReadOnlyError",
+    ),
+    "ecogsource.params": ("OVERRIDE", "load_params"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  computed from strings above
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room of a public name on first use and remember the name here."""
+    try:
+        room = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(room), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
