@@ -1,0 +1,26 @@
+"""Pictures of recordings.
+
+`plot` draws traces, `overview` draws a page that shows what a recording is. Both take any source,
+or any array of channels x time, read no more than they draw, and return a matplotlib figure that
+needs no display. matplotlib comes with ``pip install ecogsource[plot]``.
+"""
+
+from __future__ import annotations
+
+from .decimate import read_envelope
+from .grid import draw_grid, grid_image
+from .measure import channel_deviation, evoked_average, power_spectrum
+from .overview import overview
+from .traces import draw_traces, plot
+
+__all__ = [
+    "channel_deviation",
+    "draw_grid",
+    "draw_traces",
+    "evoked_average",
+    "grid_image",
+    "overview",
+    "plot",
+    "power_spectrum",
+    "read_envelope",
+]
