@@ -22,6 +22,7 @@ __all__ = [
     "MemoryBlowOutError",
     "MissingDependencyError",
     "ReadOnlyError",
+    "WorkerError",
     "require",
 ]
 
@@ -126,6 +127,10 @@ class GapError(EcogSourceError, ValueError):
 
 class MissingDependencyError(EcogSourceError, ImportError):
     """An optional package is needed; the message gives the command that installs it."""
+
+
+class WorkerError(EcogSourceError, RuntimeError):
+    """A reading process died or did not answer in time."""
 
 
 def require(module: str, extra: str) -> ModuleType:
