@@ -5,8 +5,9 @@ channel of the source that it describes, in the same order: mask a source, and `
 with the same mask. Maps are values: every method that changes something returns a new map.
 """
 
+from ecogsource.channel_map.common import common_sites
 from ecogsource.channel_map.coordinates import CoordinateChannelMap
-from ecogsource.channel_map.grid import ChannelMap, common_sites
+from ecogsource.channel_map.grid import ChannelMap
 from ecogsource.channel_map.pairs import SitePairs
 
 __all__ = ["ChannelMap", "CoordinateChannelMap", "SitePairs", "common_sites"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
-__all__ = ["ChannelMap", "common_sites"]
+__all__ = ["ChannelMap"]
 
 
 class ChannelMap(Sequence[int]):
@@ -470,42 +469,3 @@ class ChannelMap(Sequence[int]):
         rows, cols = self._geometry
         order = "column" if self._col_major else "row"
         return f"ChannelMap({len(self)} channels on {rows} x {cols}, {order}-major)"
-
-
-def common_sites(maps: Sequence[ChannelMap]) -> list[NDArray[np.int64]]:
-    """Find the channels of several maps that sit at the same sites.
-
-    Parameters
-    ----------
-    maps : sequence of ChannelMap
-        At least one map; all of one geometry.
-
-    Returns
-    -------
-    list of ndarray of int64
-        For every map the positions of its channels at the common sites. All have one length, and
-        the k-th entries are channels at one site; the order is that of the first map.
-
-    Raises
-    ------
-    ValueError
-        If no map is given, the geometries differ, or one map is a grid and another is not.
-    """
-    if not maps:
-        raise ValueError("at least one channel map is needed")
-    shapes = {(type(chan_map).__name__, chan_map.geometry) for chan_map in maps}
-    if len(shapes) > 1:
-        raise ValueError(f"channel maps of different electrode arrays: {sorted(shapes)}")
-    places = [_site_places(chan_map) for chan_map in maps]
-    shared = reduce(lambda a, b: a & b, (set(place) for place in places))
-    in_order = [site for site in places[0] if site in shared]
-    return [np.array([place[site] for site in in_order], dtype=np.int64) for place in places]
-
-
-def _site_places(chan_map: ChannelMap) -> dict[tuple[Any, Any], int]:
-    """Position of the first channel at each site, in the order of the map."""
-    places: dict[tuple[Any, Any], int] = {}
-    rows, cols = chan_map.to_mat()
-    for position, site in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
-        places.setdefault(site, position)
-    return places

@@ -29,7 +29,7 @@ def test_flat_numbers_and_sites_agree_with_numpy(chan_map: ChannelMap) -> None:
     np.testing.assert_array_equal(got_rows, rows)
     np.testing.assert_array_equal(got_cols, cols)
     np.testing.assert_array_equal(chan_map.flat, list(chan_map))
-    assert chan_map[0] == list(chan_map)[0]
+    assert chan_map[0] == next(iter(chan_map))
     rebuilt = ChannelMap.from_index(
         np.stack([rows, cols], axis=1),
         chan_map.geometry,
