@@ -19,9 +19,7 @@ _quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck
 settings.register_profile(
     "ci", max_examples=100, derandomize=True, deadline=None, suppress_health_check=_quiet
 )
-settings.register_profile(
-    "nightly", max_examples=5000, deadline=None, suppress_health_check=_quiet
-)
+settings.register_profile("nightly", max_examples=5000, deadline=None, suppress_health_check=_quiet)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
