@@ -1,0 +1,120 @@
+"""The process's cache of decoded chunks: least recently used go first, bounded in bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import numpy as np
+
+from ecogsource.params import load_params
+
+__all__ = ["CACHE", "CacheInfo", "ChunkCache", "chunk_cache_info", "clear_chunk_cache"]
+
+
+class CacheInfo(NamedTuple):
+    """Counters of the cache of decoded chunks.
+
+    Attributes
+    ----------
+    hits, misses : int
+        Chunks that were found in the cache, and chunks that had to be decoded.
+    nbytes, max_bytes : int
+        Bytes held now, and the most that may be held.
+    chunks : int
+        Chunks held now.
+    """
+
+    hits: int
+    misses: int
+    nbytes: int
+    max_bytes: int
+    chunks: int
+
+
+class ChunkCache:
+    """Decoded chunks by (owner, chunk number).
+
+    Arrays in the cache are shared between threads: they are only ever read.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._chunks: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._nbytes = 0
+        self._hits = self._misses = 0
+
+    def get(self, key: Hashable) -> np.ndarray | None:
+        """Return a decoded chunk, or ``None``; counts a hit or a miss."""
+        with self._lock:
+            chunk = self._chunks.get(key)
+            if chunk is None:
+                self._misses += 1
+            else:
+                self._hits += 1
+                self._chunks.move_to_end(key)
+        return chunk
+
+    def put(self, key: Hashable, chunk: np.ndarray, limit: int) -> None:
+        """Keep a decoded chunk, if it fits, at the cost of the oldest ones."""
+        if chunk.nbytes > limit:
+            return
+        with self._lock:
+            old = self._chunks.pop(key, None)
+            if old is not None:
+                self._nbytes -= old.nbytes
+            self._chunks[key] = chunk
+            self._nbytes += chunk.nbytes
+            while self._nbytes > limit:
+                self._nbytes -= self._chunks.popitem(last=False)[1].nbytes
+
+    def discard(self, owner: Hashable) -> None:
+        """Forget the chunks of one owner, whose file changed."""
+        with self._lock:
+            for key in [k for k in self._chunks if isinstance(k, tuple) and k[0] == owner]:
+                self._nbytes -= self._chunks.pop(key).nbytes
+
+    def clear(self) -> None:
+        """Forget everything and set the counters to zero."""
+        with self._lock:
+            self._chunks.clear()
+            self._nbytes = self._hits = self._misses = 0
+
+    def info(self) -> CacheInfo:
+        """Return the counters."""
+        with self._lock:
+            return CacheInfo(
+                self._hits,
+                self._misses,
+                self._nbytes,
+                load_params().chunk_cache,
+                len(self._chunks),
+            )
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+
+CACHE = ChunkCache()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=CACHE._after_fork)
+
+
+def clear_chunk_cache() -> None:
+    """Empty the cache of decoded chunks and set its counters to zero."""
+    CACHE.clear()
+
+
+def chunk_cache_info() -> CacheInfo:
+    """Return the counters of the cache of decoded chunks.
+
+    Returns
+    -------
+    CacheInfo
+        ``hits, misses, nbytes, max_bytes, chunks``.
+    """
+    return CACHE.info()

@@ -1,0 +1,169 @@
+"""Cutting a selection along the regular grid of chunks or tiles.
+
+A selection is a tuple of selectors, one per axis: an ``int`` (the axis is dropped from the result),
+a ``range`` of positions (any step) or a 1-D ``int64`` array (any order, with repeats). All positions
+are in bounds. The functions here are pure arithmetic: they say, for each grid cell that a selection
+touches, which positions inside the cell are wanted and where in the result they go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+__all__ = [
+    "AxisPiece",
+    "Key",
+    "Selector",
+    "axis_pieces",
+    "bounds",
+    "length",
+    "outer_shape",
+    "slice_of",
+    "tidy",
+]
+
+Selector: TypeAlias = "int | range | np.ndarray"
+Key: TypeAlias = "int | slice | np.ndarray"
+
+
+class AxisPiece(NamedTuple):
+    """What one grid cell contributes along one axis.
+
+    Parameters
+    ----------
+    cell : int
+        Number of the cell along the axis.
+    local : int, slice or int64 array
+        Positions wanted, counted from the start of the cell; slices have positive steps.
+    where : slice, int64 array or None
+        Positions in the result; ``None`` where an integer dropped the axis.
+    """
+
+    cell: int
+    local: Key
+    where: slice | np.ndarray | None
+
+
+def length(selector: Selector) -> int:
+    """Return how many positions a selector names; an integer names one."""
+    return 1 if isinstance(selector, int) else len(selector)
+
+
+def outer_shape(selectors: Sequence[Selector]) -> tuple[int, ...]:
+    """Return the shape of a selection: one length per axis, integer axes dropped."""
+    return tuple(len(s) for s in selectors if not isinstance(s, int))
+
+
+def bounds(selector: Selector) -> tuple[int, int]:
+    """Return the half-open interval that encloses the positions of a selector."""
+    if isinstance(selector, int):
+        return selector, selector + 1
+    if len(selector) == 0:
+        return 0, 0
+    if isinstance(selector, range):
+        first, last = selector[0], selector[-1]
+        return (first, last + 1) if first <= last else (last, first + 1)
+    return int(selector.min()), int(selector.max()) + 1
+
+
+def slice_of(positions: range) -> slice:
+    """Return the slice that selects the positions of a non-empty range."""
+    last = positions[-1]
+    stop = last + (1 if positions.step > 0 else -1)
+    return slice(positions[0], None if stop < 0 else stop, positions.step)
+
+
+def tidy(positions: np.ndarray) -> slice | np.ndarray:
+    """Return the slice equal to an array of positions if there is one, else the array.
+
+    Parameters
+    ----------
+    positions : ndarray of int64, shape (n,)
+        Non-negative positions, n >= 1.
+    """
+    n = len(positions)
+    first = int(positions[0])
+    if n == 1:
+        return slice(first, first + 1, 1)
+    step = int(positions[1]) - first
+    if step == 0 or int(positions[-1]) - first != step * (n - 1):
+        return positions
+    if n > 2 and not (np.diff(positions) == step).all():
+        return positions
+    return slice_of(range(first, first + step * n, step))
+
+
+def axis_pieces(selector: Selector, cell_length: int) -> list[AxisPiece]:
+    """Cut one selector along a regular grid.
+
+    Parameters
+    ----------
+    selector : int, range or int64 array
+        Positions wanted along the axis.
+    cell_length : int
+        Length of the grid's cells, at least 1.
+
+    Returns
+    -------
+    list of AxisPiece
+        One piece per touched cell, in ascending order of cells.
+
+    Examples
+    --------
+    >>> [(p.cell, p.local, p.where) for p in axis_pieces(range(3, 9, 2), 4)]
+    [(0, slice(3, 4, 2), slice(0, 1, 1)), (1, slice(1, 4, 2), slice(1, 3, 1))]
+    """
+    if isinstance(selector, int):
+        cell, local = divmod(selector, cell_length)
+        return [AxisPiece(cell, local, None)]
+    if len(selector) == 0:
+        return []
+    if isinstance(selector, range):
+        return _range_pieces(selector, cell_length)
+    return list(_array_pieces(selector, cell_length))
+
+
+def _range_pieces(positions: range, cell_length: int) -> list[AxisPiece]:
+    """Cut a non-empty range; a falling one is read upwards and placed downwards."""
+    n, falling = len(positions), positions.step < 0
+    if falling:
+        positions = positions[::-1]
+    start, step, last = positions[0], positions.step, positions[-1]
+    pieces = []
+    begin, position = 0, start
+    while position <= last:
+        cell = position // cell_length
+        base = cell * cell_length
+        end = min(n, (base + cell_length - 1 - start) // step + 1)
+        final = start + (end - 1) * step
+        local = slice(position - base, final - base + 1, step)
+        where = slice(begin, end, 1)
+        if falling:
+            where = slice_of(range(n - 1 - begin, n - 1 - end, -1))
+        pieces.append(AxisPiece(cell, local, where))
+        begin, position = end, start + end * step
+    return pieces
+
+
+def _array_pieces(positions: np.ndarray, cell_length: int) -> Iterable[AxisPiece]:
+    """Cut a non-empty array; a stable sort keeps repeats in order, so that the last write wins."""
+    cells = positions // cell_length
+    order: np.ndarray | None = None
+    if (cells[1:] < cells[:-1]).any():
+        order = np.argsort(cells, kind="stable")
+        cells = cells[order]
+    edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
+    starts = [0, *edges.tolist()]
+    stops = [*edges.tolist(), len(positions)]
+    for begin, end in zip(starts, stops, strict=True):
+        cell = int(cells[begin])
+        if order is None:
+            where: slice | np.ndarray = slice(begin, end, 1)
+            chosen = positions[begin:end]
+        else:
+            where = tidy(order[begin:end])
+            chosen = positions[order[begin:end]]
+        yield AxisPiece(cell, tidy(chosen - cell * cell_length), where)

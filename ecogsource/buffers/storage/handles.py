@@ -1,0 +1,243 @@
+"""A bounded pool of open file descriptors and maps.
+
+Thousands of joined files must not need thousands of descriptors, so files are opened on demand and
+the least recently used ones are closed. All reading is positioned (``pread`` or a map), which makes
+a descriptor safe to share between threads and after a fork. Every access checks that the file is
+still the one that was opened: a file that shrank, changed or went away is a typed error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+
+__all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
+
+MAX_HANDLES = 128
+RESIDENT_LIMIT = 24 * 2**20
+
+
+class Signature(NamedTuple):
+    """What tells two states of a file apart: device, inode, bytes, time of change (ns)."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def signature_of(path: str) -> Signature:
+    """Return the signature of a file.
+
+    Raises
+    ------
+    DataPathError
+        If there is no such file, or it may not be read.
+    FormatError
+        If the path is a folder.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the path is a plain string on a hot path
+    except OSError as error:
+        raise _open_error(path, error) from error
+    return _signature(status)
+
+
+def _open_error(path: str, error: OSError) -> Exception:
+    if isinstance(error, IsADirectoryError):
+        return FormatError(f"{path!r} is a folder, expected a file")
+    return DataPathError(f"cannot open {path!r}: {error.strerror}. Was it moved or deleted?")
+
+
+class Handle:
+    """One open file: a descriptor, and a map made when first needed.
+
+    Parameters
+    ----------
+    path : str
+        The file, opened for reading.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise _open_error(path, error) from error
+        self.path = path
+        self.users = 0
+        self._map: mmap.mmap | None = None
+        self._resident = 0
+        self._lock = threading.Lock()
+
+    def state(self) -> Signature:
+        """Return the present signature of the file that the descriptor refers to."""
+        return _signature(os.fstat(self.fd))
+
+    def check(self, expected: Signature) -> None:
+        """Raise if the file is no longer what it was.
+
+        Raises
+        ------
+        CorruptDataError
+            If the file was truncated or modified.
+        DataPathError
+            If the file was deleted or replaced by another of the same name.
+        """
+        status = os.fstat(self.fd)
+        if status.st_size == expected.size and status.st_mtime_ns == expected.mtime_ns:
+            if status.st_nlink and status.st_ino == expected.inode:
+                return
+            raise DataPathError(
+                f"{self.path!r} was deleted or replaced after it was opened. Open it again."
+            )
+        raise CorruptDataError(
+            f"the file changed after it was opened: it had {expected.size} bytes and now has "
+            f"{status.st_size}, or its time of modification moved. Open it again",
+            self.path,
+            min(expected.size, status.st_size),
+        )
+
+    def map(self) -> mmap.mmap:
+        """Return a read-only map of the whole file."""
+        if self._map is None:
+            with self._lock:
+                if self._map is None:
+                    self._map = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
+        return self._map
+
+    def touched(self, nbytes: int) -> None:
+        """Count bytes read through the map; drop its pages before they fill the memory."""
+        self._resident += nbytes
+        if self._resident > RESIDENT_LIMIT and self._map is not None:
+            self._resident = 0
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Close the descriptor; the map goes with the last array that looks into it."""
+        self._map = None
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+
+
+class HandlePool:
+    """Least-recently-used pool of `Handle`, one per path.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Largest number of files kept open. Files in use are never closed, so that the number may
+        be exceeded for a moment by as many as there are threads reading.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = _default_limit() if limit is None else limit
+        self._handles: OrderedDict[str, Handle] = OrderedDict()
+        self._lock = threading.Lock()
+        self._own_writes: dict[str, Signature] = {}
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    @contextlib.contextmanager
+    def lease(self, path: str, expected: Signature) -> Iterator[Handle]:
+        """Lend the handle of a file, checked against its expected signature.
+
+        Raises
+        ------
+        DataPathError
+            If the file is gone or was replaced.
+        CorruptDataError
+            If its size or time of modification changed.
+        """
+        handle = self.acquire(path)
+        try:
+            handle.check(expected)
+            yield handle
+        finally:
+            self.release(handle)
+
+    def acquire(self, path: str) -> Handle:
+        """Return the handle of a file, opening it if need be; call `release` afterwards."""
+        with self._lock:
+            handle = self._handles.get(path)
+            if handle is None:
+                handle = self._handles[path] = Handle(path)
+                self._shrink(keep=handle)
+            else:
+                self._handles.move_to_end(path)
+            handle.users += 1
+        return handle
+
+    def release(self, handle: Handle) -> None:
+        """Give back a handle got from `acquire`."""
+        with self._lock:
+            handle.users -= 1
+            if handle.users == 0 and self._handles.get(handle.path) is not handle:
+                handle.close()
+
+    def forget(self, path: str) -> None:
+        """Close the handle of a file, now or when its last reader is done."""
+        with self._lock:
+            handle = self._handles.pop(path, None)
+            if handle is not None and handle.users == 0:
+                handle.close()
+
+    def clear(self) -> None:
+        """Close every handle that is not in use."""
+        for path in list(self._handles):
+            self.forget(path)
+
+    def note_write(self, path: str) -> Signature:
+        """Remember the state of a file after this process wrote to it, and return it."""
+        signature = signature_of(path)
+        self._own_writes[path] = signature
+        return signature
+
+    def own_write(self, path: str) -> Signature | None:
+        """Return the state that the last write of this process left, if there was one."""
+        return self._own_writes.get(path)
+
+    def _shrink(self, keep: Handle) -> None:
+        excess = len(self._handles) - self.limit
+        if excess <= 0:
+            return
+        idle = [h for h in self._handles.values() if h.users == 0 and h is not keep]
+        for handle in idle[:excess]:
+            del self._handles[handle.path]
+            handle.close()
+
+    def _after_fork(self) -> None:
+        # A thread of the parent may have held the lock; positioned reads make the descriptors
+        # themselves safe to share. Leases of the parent's threads do not exist in the child.
+        self._lock = threading.Lock()
+        for handle in self._handles.values():
+            handle.users = 0
+
+
+def _default_limit() -> int:
+    try:
+        import resource
+    except ImportError:
+        return MAX_HANDLES
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return MAX_HANDLES
+    return max(4, min(MAX_HANDLES, soft // 4))
+
+
+POOL = HandlePool()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL._after_fork)

@@ -1,0 +1,242 @@
+"""Moving stored values to their final place: select, transpose, cast and scale in one pass.
+
+Work goes tile by tile, so that what was just read or decoded is still in the processor's cache
+when it is transposed, cast and scaled, and no temporary of the size of the result is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ecogsource.buffers.storage.grid import Key
+
+if TYPE_CHECKING:
+    from ecogsource.buffers.scaling import Scale
+    from ecogsource.indexing import Selection
+
+__all__ = ["Affine", "assign_outer", "copy_into", "place", "take_outer"]
+
+TILE_ELEMENTS = 1 << 16
+ROW_LOOP_LIMIT = 64
+
+
+class Affine(NamedTuple):
+    """Value = (stored + offset) * factor, computed in one floating point type.
+
+    Parameters
+    ----------
+    offset, factor : ndarray, or None for no change
+        No dimensions, or as many as the selection, to which they broadcast.
+    dtype : dtype
+        The type in which the arithmetic is done.
+    """
+
+    offset: np.ndarray | None
+    factor: np.ndarray | None
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, scale: Scale | None, selection: Selection | None = None) -> Affine | None:
+        """Take the numbers of a scale, narrowed to a selection if there is one."""
+        if scale is None:
+            return None
+        if selection is not None:
+            scale = scale.select(selection.selectors)
+        factor = np.asarray(scale.factor, scale.dtype)
+        if isinstance(scale.offset, float) and scale.offset == 0.0:
+            return cls(None, factor, scale.dtype)
+        return cls(np.asarray(scale.offset, scale.dtype), factor, scale.dtype)
+
+    @property
+    def varies(self) -> bool:
+        """Whether the numbers differ along some axis."""
+        return any(v is not None and v.ndim for v in (self.offset, self.factor))
+
+    @property
+    def T(self) -> Affine:
+        """The same for the transposed selection."""
+        turned = [None if v is None else v.T for v in (self.offset, self.factor)]
+        return Affine(*turned, self.dtype)
+
+    def at(self, where: Sequence[slice | np.ndarray]) -> Affine:
+        """Return the part that belongs to a piece of the selection."""
+        return Affine(_part(self.offset, where), _part(self.factor, where), self.dtype)
+
+
+def _part(value: np.ndarray | None, where: Sequence[slice | np.ndarray]) -> np.ndarray | None:
+    if value is None or value.size == 1:
+        return value
+    for axis, key in enumerate(where):
+        if value.shape[axis] != 1:
+            value = value[(slice(None),) * axis + (key,)]
+    return value
+
+
+def take_outer(block: np.ndarray, keys: Sequence[Key]) -> np.ndarray:
+    """Return the outer-product selection of a block: a view where all keys are basic.
+
+    Parameters
+    ----------
+    block : ndarray
+        Any array.
+    keys : sequence of int, slice or int64 array
+        One per axis of `block`; an integer drops its axis.
+    """
+    view = block[(*(slice(None) if isinstance(k, np.ndarray) else k for k in keys), ...)]
+    axis = 0
+    for key in keys:
+        if isinstance(key, np.ndarray):
+            view = view[(slice(None),) * axis + (key,)]
+        axis += not isinstance(key, int)
+    return view
+
+
+def assign_outer(out: np.ndarray, where: Sequence[Key], values: np.ndarray) -> None:
+    """Store values at an outer-product selection; of repeated positions the last one wins.
+
+    Parameters
+    ----------
+    out : ndarray
+        Target.
+    where : sequence of int, slice or int64 array
+        One per axis of `out`; an integer has no axis in `values`.
+    values : ndarray
+        Broadcastable to the selection.
+    """
+    view = out[(*(key if isinstance(key, int) else slice(None) for key in where), ...)]
+    keys = [key for key in where if not isinstance(key, int)]
+    if sum(isinstance(key, np.ndarray) for key in keys) > 1:
+        keys = list(np.ix_(*(_positions(k, n) for k, n in zip(keys, view.shape, strict=True))))
+    view[tuple(keys)] = values
+
+
+def _positions(key: slice | np.ndarray, n: int) -> np.ndarray:
+    if isinstance(key, slice):
+        return np.arange(n, dtype=np.int64)[key]
+    return key
+
+
+def place(
+    block: np.ndarray,
+    local: Sequence[Key],
+    out: np.ndarray,
+    where: Sequence[slice | np.ndarray],
+    affine: Affine | None = None,
+) -> None:
+    """Copy a selection of a block to its place in the result, cast and scaled on the way.
+
+    Parameters
+    ----------
+    block : ndarray
+        Stored values.
+    local : sequence of int, slice or int64 array
+        What of `block` is wanted, one key per axis; integers drop their axis.
+    out : ndarray
+        The whole result; any strides, and any dtype the values cast to.
+    where : sequence of slice or int64 array
+        Where in `out` it goes, one key per axis of `out`.
+    affine : Affine, optional
+        Scaling, already restricted to `where`.
+    """
+    if any(isinstance(key, np.ndarray) for key in (*local, *where)):
+        _place_lists(block, local, out, where, affine)
+    else:
+        copy_into(out[(*where, ...)], block[(*local, ...)], affine)
+
+
+def _place_lists(
+    block: np.ndarray,
+    local: Sequence[Key],
+    out: np.ndarray,
+    where: Sequence[slice | np.ndarray],
+    affine: Affine | None,
+) -> None:
+    """Place with lists: short ones row by row as views, long ones by a gather and a scatter."""
+    kept = [axis for axis, key in enumerate(local) if not isinstance(key, int)]
+    for position, axis in enumerate(kept):
+        source, target = local[axis], where[position]
+        if not isinstance(source, np.ndarray) and not isinstance(target, np.ndarray):
+            continue
+        sources = _positions(source, block.shape[axis])
+        if len(sources) > ROW_LOOP_LIMIT:
+            continue
+        targets = _positions(target, out.shape[position]).tolist()
+        for i, (one, to) in enumerate(zip(sources.tolist(), targets, strict=True)):
+            step_local = (*local[:axis], slice(one, one + 1), *local[axis + 1 :])
+            step_where = (*where[:position], slice(to, to + 1), *where[position + 1 :])
+            row = [slice(None)] * len(where)
+            row[position] = slice(i, i + 1)
+            place(block, step_local, out, step_where, affine and affine.at(row))
+        return
+    values = take_outer(block, local)
+    if affine is not None:
+        scaled = np.empty(values.shape, affine.dtype)
+        copy_into(scaled, values, affine)
+        values = scaled
+    assign_outer(out, where, values)
+
+
+def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = None) -> None:
+    """Copy an array into another of the same shape, by tiles, cast and scaled on the way.
+
+    Parameters
+    ----------
+    target, source : ndarray
+        Same shape, any strides and dtypes.
+    affine : Affine, optional
+        Scaling, broadcastable to `target`.
+    """
+    if target.size <= TILE_ELEMENTS:
+        _copy_tile(target, source, affine)
+        return
+    for tile in _tiles(target, source):
+        _copy_tile(target[tile], source[tile], None if affine is None else affine.at(tile))
+
+
+def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    if affine is None:
+        np.copyto(target, source, casting="unsafe")
+        return
+    values = target
+    if target.dtype != affine.dtype:
+        values = np.empty(target.shape, affine.dtype)
+    np.copyto(values, source, casting="unsafe")
+    if affine.offset is not None:
+        np.add(values, affine.offset, out=values)
+    if affine.factor is not None:
+        np.multiply(values, affine.factor, out=values)
+    if values is not target:
+        np.copyto(target, values, casting="unsafe")
+
+
+def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]]:
+    """Cut the shape of two arrays so that both sides of a tile fit the cache together."""
+    shape = target.shape
+    edges = list(shape)
+    fast = {_fast_axis(target), _fast_axis(source)}
+    for axis in sorted(range(len(shape)), key=lambda a: (a in fast, -abs(target.strides[a]))):
+        total = int(np.prod(edges))
+        if total <= TILE_ELEMENTS:
+            break
+        least = 256 if axis in fast else 1
+        edges[axis] = min(shape[axis], max(least, edges[axis] * TILE_ELEMENTS // total, 1))
+    return _grid_slices(shape, edges)
+
+
+def _fast_axis(array: np.ndarray) -> int:
+    long = [axis for axis in range(array.ndim) if array.shape[axis] > 1]
+    return min(long, key=lambda axis: abs(array.strides[axis]), default=0)
+
+
+def _grid_slices(shape: Sequence[int], edges: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Yield the tiles of a grid over a shape, last axis fastest."""
+    if not shape:
+        yield ()
+        return
+    n, edge = shape[0], edges[0]
+    for start in range(0, n, edge):
+        for rest in _grid_slices(shape[1:], edges[1:]):
+            yield (slice(start, min(n, start + edge)), *rest)
