@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import PinkNoise, spatial_mixing
+from ecogsource.demos.noise import PinkNoise, spatial_mixing
 
 __all__ = ["Block", "Recorder", "Stimuli", "grid_positions", "tone_sequence"]
 

@@ -7,11 +7,11 @@ needs no display. matplotlib comes with ``pip install ecogsource[plot]``.
 
 from __future__ import annotations
 
-from .decimate import read_envelope
-from .grid import draw_grid, grid_image
-from .measure import channel_deviation, evoked_average, power_spectrum
-from .overview import overview
-from .traces import draw_traces, plot
+from ecogsource.view.decimate import read_envelope
+from ecogsource.view.grid import draw_grid, grid_image
+from ecogsource.view.measure import channel_deviation, evoked_average, power_spectrum
+from ecogsource.view.overview import overview
+from ecogsource.view.traces import draw_traces, plot
 
 __all__ = [
     "channel_deviation",

@@ -25,7 +25,7 @@ def read_envelope(
     channels: Sequence[int],
     *,
     max_points: int = 4000,
-) -> tuple[NDArray[np.float64], NDArray[Any]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read some channels of a stretch of a source, reduced to what a picture can show.
 
     Reads pieces of at most 16 MB, so that hours of recording can be drawn in little memory.

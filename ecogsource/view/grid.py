@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .style import blank_axes
+from ecogsource.view.style import blank_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import draw_grid
-from .measure import channel_deviation, evoked_average, power_spectrum
-from .style import ACCENT, INK, MUTED, blank_axes, new_figure, picture_style
-from .traces import draw_traces, pick_channels
+from ecogsource.view.grid import draw_grid
+from ecogsource.view.measure import channel_deviation, evoked_average, power_spectrum
+from ecogsource.view.style import ACCENT, INK, MUTED, blank_axes, new_figure, picture_style
+from ecogsource.view.traces import draw_traces, pick_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

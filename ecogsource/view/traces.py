@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decimate import read_envelope
-from .style import ACCENT, INK, MUTED, new_figure, picture_style
+from ecogsource.view.decimate import read_envelope
+from ecogsource.view.style import ACCENT, INK, MUTED, new_figure, picture_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
