@@ -25,6 +25,7 @@ TRACE_SAMPLES = 4000
 """How much is drawn of a recording whose rate is not known."""
 FRAMES_MS = (20, 28, 36, 48, 75)
 STATISTICS_SECONDS = 30.0
+MAX_EVENTS = 200
 
 
 def overview(
@@ -39,7 +40,7 @@ def overview(
 
     With events, the grid shows the average response at some times after them; without, how much
     each channel varies. Without `sites` a profile over channels stands in for the grid. The
-    spectrum and the profile come from at most 30 s, and the average from at most 200 events, so
+    spectrum and the profile come from at most 30 s, and the average from the first 200 events, so
     a page of a week-long recording takes no longer than one of a minute.
 
     Parameters
@@ -84,8 +85,9 @@ def overview(
         draw_traces(traces, source, start, stop, channels, marks=inside, borders=seams)
         traces.set_title(_trace_title(source, len(channels), inside, seams))
         left, right = lower.subfigures(1, 2, width_ratios=[2.4, 1])
-        if len(events) and sites is not None and getattr(source, "fs", None):
-            _evoked_panel(left, source, sites, events)
+        whole = _whole_windows(source, events)
+        if len(whole) and sites is not None:
+            _evoked_panel(left, source, sites, whole)
         else:
             _deviation_panel(left, source, sites, start)
         _spectrum_panel(right.add_subplot(), source, start)
@@ -122,6 +124,21 @@ def _units(source: Any) -> str:
     return (getattr(source, "units", None) or "stored units").replace("uV", "µV")
 
 
+def _window(fs: float) -> tuple[int, int]:
+    """Return how many samples before and after a stimulus its response is looked for."""
+    return round(0.02 * fs), round(0.12 * fs)
+
+
+def _whole_windows(source: Any, events: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Return the first of the events whose response lies within the recording."""
+    fs = getattr(source, "fs", None)
+    if fs is None:
+        return events[:0]
+    before, after = _window(fs)
+    inside = (events >= before) & (events + after <= source.shape[1])
+    return events[inside][:MAX_EVENTS]
+
+
 def _evoked_panel(
     panel: SubFigure,
     source: Any,
@@ -130,8 +147,8 @@ def _evoked_panel(
 ) -> None:
     """Draw the average response on the grid at some times after the stimulus."""
     fs = source.fs
-    before, after = round(0.02 * fs), round(0.12 * fs)
-    average = evoked_average(source, events[:200], before, after)
+    before, after = _window(fs)
+    average = evoked_average(source, events, before, after)
     frames = [before + round(ms * fs / 1000) for ms in FRAMES_MS]
     largest = float(np.abs(average[:, frames]).max()) or 1.0
     axes = panel.subplots(1, len(frames))
@@ -150,7 +167,7 @@ def _evoked_panel(
     bar.outline.set_visible(False)
     bar.set_label(_units(source))
     panel.suptitle(
-        f"Average response to {min(len(events), 200)} stimuli on the grid",
+        f"Average response to {len(events)} stimuli on the grid",
         x=0.02,
         ha="left",
         fontsize=10,

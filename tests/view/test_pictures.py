@@ -1,0 +1,148 @@
+"""Pictures: what is drawn where, and that any recording can be drawn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ecogsource import view
+from ecogsource.errors import MissingDependencyError
+from tests.view.helper import ArraySource
+
+N_SAMPLES = 3000
+SITES = np.column_stack(np.divmod(np.arange(16), 4))
+
+
+def noise(n_channels: int = 16, dtype: str = "f4") -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (100 * rng.standard_normal((n_channels, N_SAMPLES))).astype(dtype)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def saved(figure: Figure, folder: Path) -> bytes:
+    figure.savefig(folder / "picture.png")
+    return (folder / "picture.png").read_bytes()
+
+
+def test_plot_draws_every_channel_against_seconds(tmp_path: Path) -> None:
+    source = ArraySource(noise(), fs=500.0, units="uV", channel_names=[f"E{n}" for n in range(16)])
+    figure = view.plot(source, 100, 600, title="a title")
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0.2, 1.2)
+    assert [label.get_text() for label in axes.get_yticklabels()] == source.channel_names
+    assert axes.get_xlabel() == "time (s)"
+    assert axes.get_title("left") == "a title"
+    assert any("µV" in text for text in texts(figure))
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_plot_counts_samples_without_a_rate() -> None:
+    figure = view.plot(noise(), channels=[3, 1])
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "sample"
+    assert axes.get_xlim() == (0, N_SAMPLES)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["3", "1"]
+
+
+def test_plot_of_many_channels_draws_some_of_all() -> None:
+    figure = view.plot(noise(200))
+    labels = [int(label.get_text()) for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 32
+    assert labels[0] == 0
+    assert labels[-1] == 199
+    assert labels == sorted(set(labels))
+
+
+def test_plot_marks_events_and_borders() -> None:
+    source = ArraySource(noise(), fs=1000.0)
+    lines = view.plot(source, marks=[100, 200], borders=[1500]).axes[0].lines
+    at = {line.get_xdata()[0] for line in lines if len(line.get_xdata()) == 2}
+    assert {0.1, 0.2, 1.5} <= at
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", ">f4", "float64"])
+def test_plot_takes_any_numbers(dtype: str) -> None:
+    assert isinstance(view.plot(np.abs(noise()).astype(dtype)), Figure)
+
+
+def test_plot_of_a_constant_and_of_nan() -> None:
+    assert isinstance(view.plot(np.ones((2, 50))), Figure)
+    values = noise(3)
+    values[1, 10:20] = np.nan
+    assert isinstance(view.plot(values), Figure)
+
+
+@pytest.mark.parametrize("span", [(-1, 5), (5, 5), (0, N_SAMPLES + 1), (N_SAMPLES, None)])
+def test_plot_outside_the_recording_is_an_error(span: tuple[int, int | None]) -> None:
+    with pytest.raises(IndexError, match=f"the recording has samples 0 to {N_SAMPLES}"):
+        view.plot(noise(), *span)
+
+
+def test_plot_of_channels_that_are_not_there_is_an_error() -> None:
+    with pytest.raises(IndexError, match=r"cannot draw channels \[16, -17\]: there are 16"):
+        view.plot(noise(), channels=[0, 16, -17])
+
+
+def test_overview_shows_the_response_on_the_grid(tmp_path: Path) -> None:
+    source = ArraySource(noise(), fs=1000.0, units="uV")
+    events = np.arange(100, 2800, 300)
+    figure = view.overview(source, sites=SITES, events=events, borders=[1500], title="a page")
+    words = texts(figure)
+    assert "a page" in words
+    assert "Average response to 9 stimuli on the grid" in words
+    assert any("border between two files" in word for word in words)
+    grids = [axes for axes in figure.axes if axes.images]
+    assert len(grids) == 5
+    assert all(axes.images[0].get_array().shape == (4, 4) for axes in grids)
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_overview_without_events_shows_how_channels_vary(tmp_path: Path) -> None:
+    figure = view.overview(ArraySource(noise(), fs=1000.0), sites=SITES)
+    assert "Standard deviation on the grid" in texts(figure)
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (40, 3), (2, 1)])
+def test_overview_of_little(tmp_path: Path, shape: tuple[int, int]) -> None:
+    figure = view.overview(noise(64)[: shape[0], : shape[1]])
+    assert "How much each channel varies" in texts(figure)
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_overview_where_no_event_fits_shows_how_channels_vary() -> None:
+    source = ArraySource(noise(), fs=1000.0)
+    figure = view.overview(source, sites=SITES, events=np.array([3, N_SAMPLES - 2]))
+    assert "Standard deviation on the grid" in texts(figure)
+
+
+def test_overview_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"nothing to draw: the source has shape \(0, 10\)"):
+        view.overview(np.zeros((0, 10)))
+
+
+def test_pictures_leave_the_settings_of_matplotlib_alone() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    view.plot(noise())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_missing_matplotlib_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install .*ecogsource\[plot\]"):
+        view.plot(noise())
+
+
+def test_importing_the_room_loads_no_matplotlib() -> None:
+    code = "import sys, ecogsource.view; raise SystemExit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
