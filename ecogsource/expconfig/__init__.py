@@ -3,6 +3,7 @@
 A session is an INI file ``<user_sessions>/<group>/<session>.txt``; see :doc:`/sessions`.
 """
 
+from ecogsource.expconfig.build import build_experiment
 from ecogsource.expconfig.bunch import Bunch
 from ecogsource.expconfig.database import (
     FoundRecording,
@@ -18,6 +19,7 @@ from ecogsource.expconfig.database import (
     session_table,
     sessions_to_delta,
 )
+from ecogsource.expconfig.experiment import StimulatedExperiment, join_experiments
 from ecogsource.expconfig.fields import BASE_TABLE, Field
 from ecogsource.expconfig.index import clear_index
 from ecogsource.expconfig.session import SessionFile
@@ -31,10 +33,13 @@ __all__ = [
     "FoundRecording",
     "SessionFile",
     "SessionFileWarning",
+    "StimulatedExperiment",
     "available_sessions",
+    "build_experiment",
     "clear_index",
     "find_conf",
     "find_sessions",
+    "join_experiments",
     "list_sessions",
     "load_params",
     "open_session",
