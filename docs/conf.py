@@ -22,10 +22,12 @@ autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
 suppress_warnings = ["ref.python"]
 
+_STAR = re.compile(r"(?<![\w*`\\])\*(?=[,)\s])|(?<=\()\*(?=\w)")
+
 
 def _escape_stars(_app, _what, _name, _object, _options, lines):
     """Shapes such as (*, n) in docstrings are no emphasis."""
-    lines[:] = [re.sub(r"(?<![\w*`\\])\*(?=[,)\s])", r"\\*", line) for line in lines]
+    lines[:] = [_STAR.sub(r"\\*", line) for line in lines]
 
 
 def setup(app):
