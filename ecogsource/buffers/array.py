@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..indexing import Selection, Selector, as_slice
-from .base import Buffer
+from ecogsource.buffers.base import Buffer
+from ecogsource.indexing import Selection, Selector, as_slice
 
 
 class ArrayBuffer(Buffer):

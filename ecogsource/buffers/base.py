@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..errors import ReadOnlyError
-from ..indexing import Index, Selection, normalize_index, normalize_outer
-from ..memory import check_allocation
-from . import points
-from .scaling import Scale
-from .writing import broadcast_value, rising_selection
+from ecogsource.buffers import points
+from ecogsource.buffers.scaling import Scale
+from ecogsource.buffers.writing import broadcast_value, rising_selection
+from ecogsource.errors import ReadOnlyError
+from ecogsource.indexing import Index, Selection, normalize_index, normalize_outer
+from ecogsource.memory import check_allocation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .binder import BufferBinder
-    from .views import TransposedBuffer
+    from ecogsource.buffers.binder import BufferBinder
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +154,10 @@ class Buffer:
         """
         return self._read(normalize_index(index, self.shape), out)
 
-    def _read(self, index: Index, out: np.ndarray | None) -> np.ndarray:
+    def _read(self, index: Index, out: np.ndarray | None, *, guarded: bool = True) -> np.ndarray:
         if out is None:
-            nbytes = math.prod(index.shape) * self.dtype.itemsize
-            extra = 0 if index.selection is None else self._temporary_bytes(index.selection)
-            check_allocation(nbytes, shape=index.shape, dtype=self.dtype, temporary=extra)
+            if guarded:
+                self._guard(index)
             out = np.empty(index.shape, self.dtype)
         elif out.shape != index.shape:
             raise ValueError(f"out has shape {out.shape}, the result has {index.shape}")
@@ -168,12 +166,17 @@ class Buffer:
         target = index.view(out)
         if index.core_shape is not None and not np.may_share_memory(target, out):
             # The strides of the caller's array allow no view: read aside and copy.
-            out[...] = self._read(index, None)
+            out[...] = self._read(index, None, guarded=guarded)
         elif index.points is not None:
             points.read(self, index.points, target)
         elif index.selection is not None:
             self._read_into(index.selection, target)
         return out
+
+    def _guard(self, index: Index) -> None:
+        nbytes = math.prod(index.shape) * self.dtype.itemsize
+        extra = 0 if index.selection is None else self._temporary_bytes(index.selection)
+        check_allocation(nbytes, shape=index.shape, dtype=self.dtype, temporary=extra)
 
     def __getitem__(self, index: Any) -> Any:
         result = self.read(index)
@@ -187,7 +190,11 @@ class Buffer:
         """
         return OuterIndexer(self)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(
+        self,
+        dtype: DTypeLike = None,
+        copy: bool | None = None,  # noqa: FBT001 - NumPy's protocol
+    ) -> np.ndarray:
         if copy is False:
             raise ValueError("data on disk cannot become an array without a copy")
         values = self.read(())
@@ -259,9 +266,9 @@ class Buffer:
         return twin
 
     @property
-    def T(self) -> Buffer:  # noqa: N802 - NumPy's name
+    def T(self) -> Buffer:
         """A view with the axes in reverse order."""
-        from .views import TransposedBuffer
+        from ecogsource.buffers.views import TransposedBuffer
 
         return TransposedBuffer(self)
 
@@ -281,7 +288,7 @@ class Buffer:
         return self.shape[0]
 
     def __add__(self, other: Buffer) -> BufferBinder:
-        from .binder import BufferBinder
+        from ecogsource.buffers.binder import BufferBinder
 
         return BufferBinder([self, other])
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import JoinError
-from ..indexing import Piece, Selection, split_selector
-from .base import Buffer
+from ecogsource.buffers.base import Buffer
+from ecogsource.errors import JoinError
+from ecogsource.indexing import Piece, Selection, split_selector
 
 
 class BufferBinder(Buffer):
@@ -93,9 +93,7 @@ class BufferBinder(Buffer):
             largest = max(largest, own)
         return largest
 
-    def _pieces(
-        self, selection: Selection
-    ) -> Iterator[tuple[Piece, Selection, tuple[slice, ...]]]:
+    def _pieces(self, selection: Selection) -> Iterator[tuple[Piece, Selection, tuple[slice, ...]]]:
         """Give each piece with the part's own selection and the index of the axes before."""
         selectors, axis = selection.selectors, self.axis
         lead = tuple(slice(None) for s in selectors[:axis] if not isinstance(s, int))

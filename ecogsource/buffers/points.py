@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..indexing import Points, Selection, simplify
+from ecogsource.indexing import Points, Selection, simplify
 
 if TYPE_CHECKING:
-    from .base import Buffer
+    from ecogsource.buffers.base import Buffer
 
 # A box may hold this many times its points, or this many elements, whichever is more.
 _WASTE = 16

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import FormatError
-from ..indexing import Selector
-from ..params import load_params
+from ecogsource.errors import FormatError
+from ecogsource.indexing import Selector
+from ecogsource.params import load_params
 
 UnitsScale: TypeAlias = "float | tuple[ArrayLike, ArrayLike]"
 
@@ -80,9 +80,7 @@ class Scale:
         """
         if not self.varies:
             return self
-        return Scale(
-            _narrow(self.offset, selectors), _narrow(self.factor, selectors), self.dtype
-        )
+        return Scale(_narrow(self.offset, selectors), _narrow(self.factor, selectors), self.dtype)
 
     def convert(self, stored: np.ndarray, out: np.ndarray) -> None:
         """Scale stored numbers straight into their place.

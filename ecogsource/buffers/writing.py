@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..indexing import Selection, increasing
+from ecogsource.indexing import Selection, increasing
 
 
 def broadcast_value(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

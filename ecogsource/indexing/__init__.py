@@ -16,10 +16,10 @@ All positions are non-negative and inside the axis. A tuple of selectors is a *s
 outer product that :func:`numpy.ix_` would give, with the ``int`` axes dropped.
 """
 
-from .blocks import BlockPlan, plan_blocks
-from .join import Piece, split_selector
-from .normalize import Index, Points, normalize_index, normalize_outer
-from .selection import (
+from ecogsource.indexing.blocks import BlockPlan, plan_blocks
+from ecogsource.indexing.join import Piece, split_selector
+from ecogsource.indexing.normalize import Index, Points, normalize_index, normalize_outer
+from ecogsource.indexing.selection import (
     Selection,
     Selector,
     as_slice,

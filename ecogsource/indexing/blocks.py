@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import overload
 
-from .selection import as_slice
+from ecogsource.indexing.selection import as_slice
 
 
 class BlockPlan(Sequence[slice]):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from .selection import Selector, simplify
+from ecogsource.indexing.selection import Selector, simplify
 
 
 class Piece(NamedTuple):
@@ -82,7 +83,7 @@ def _split_list(selector: np.ndarray, offsets: Sequence[int]) -> list[Piece]:
     parts = np.searchsorted(offsets, selector, side="right") - 1
     borders = np.flatnonzero(np.diff(parts)) + 1
     edges = [0, *borders.tolist(), len(parts)] if len(parts) else []
-    runs = [(int(parts[low]), slice(low, high)) for low, high in zip(edges, edges[1:])]
+    runs = [(int(parts[low]), slice(low, high)) for low, high in pairwise(edges)]
     if len({part for part, _ in runs}) == len(runs):
         return [
             Piece(part, simplify(selector[where] - offsets[part]), where) for part, where in runs

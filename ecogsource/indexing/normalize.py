@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .selection import Selection, Selector, simplify
+from ecogsource.indexing.selection import Selection, Selector, simplify
 
 _VALID = (
     "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) "
@@ -332,7 +332,7 @@ def _advanced(entries: list[_Entry], array_shape: tuple[int, ...]) -> Index:
 
 
 def _paired_arrays(entries: list[_Entry]) -> list[tuple[int, np.ndarray]]:
-    """The index arrays with their axes; integers as arrays without dimensions."""
+    """Give the index arrays with their axes; integers as arrays without dimensions."""
     paired = []
     for entry in entries:
         if entry.arrays is None:
