@@ -1,0 +1,1 @@
+"""Acquisition systems: one loader class per system turns a recording into a dataset."""
