@@ -12,6 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "ecogsource.buffers": ("BufferBinder", "FlatBuffer", "HDF5Buffer"),
+    "ecogsource.channel_map": ("ChannelMap",),
     "ecogsource.errors": (
         "ConfigError",
         "CorruptDataError",
@@ -23,6 +25,15 @@ _ROOMS = {
         "MemoryBlowOutError",
         "MissingDependencyError",
         "ReadOnlyError",
+        "WorkerError",
+    ),
+    "ecogsource.expconfig": (
+        "StimulatedExperiment",
+        "available_sessions",
+        "session_conf",
+        "session_groups",
+        "session_info",
+        "session_table",
     ),
     "ecogsource.params": ("OVERRIDE", "load_params"),
 }
