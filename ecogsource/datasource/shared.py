@@ -1,0 +1,109 @@
+"""NumPy arrays in memory that several processes share."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import weakref
+from collections.abc import Callable
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ecogsource.memory import check_allocation
+
+__all__ = ["SharedArray", "shared_empty"]
+
+
+class SharedArray(np.ndarray):
+    """An array in shared memory; pickling it sends its name, not its numbers.
+
+    Made by :func:`shared_empty`. Views of it are plain views: only the whole array is sent by
+    name. The memory is released when the process that made it drops the last view.
+    """
+
+    _segment: SharedMemory | None = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        # A view keeps its base, and with it the memory, alive.
+        self._segment = None
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]] | Any:
+        if self._segment is None:
+            return np.asarray(self).__reduce__()
+        return _attach, (self._segment.name, self.shape, self.dtype.str)
+
+
+def _wrap(
+    segment: SharedMemory, shape: tuple[int, ...], dtype: DTypeLike, *, owner: bool
+) -> SharedArray:
+    _sweep()
+    array = np.ndarray.__new__(SharedArray, shape, dtype, buffer=segment.buf)
+    array._segment = segment
+    weakref.finalize(array, _release, segment, owner=owner)
+    return array
+
+
+def _release(segment: SharedMemory, *, owner: bool) -> None:
+    if owner:
+        with contextlib.suppress(FileNotFoundError):
+            segment.unlink()
+    _RETIRED.append(segment)
+
+
+def _sweep() -> None:
+    """Unmap what no array uses any more.
+
+    An array that is being collected still holds its mapping, and views may outlive it, so a
+    segment is retired first and unmapped at the next occasion.
+    """
+    for segment in _RETIRED.copy():
+        with contextlib.suppress(BufferError, ValueError):
+            segment.close()
+            _RETIRED.remove(segment)
+
+
+# Segments whose array is gone. Appending and removing are atomic.
+_RETIRED: list[SharedMemory] = []
+atexit.register(_sweep)
+
+
+def _attach(name: str, shape: tuple[int, ...], dtype: str) -> SharedArray:
+    return _wrap(SharedMemory(name=name), shape, dtype, owner=False)
+
+
+def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> SharedArray:
+    """Allocate an array in shared memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape.
+    dtype : dtype_like
+        Type.
+
+    Returns
+    -------
+    SharedArray
+        Zeros.
+
+    Raises
+    ------
+    MemoryBlowOutError
+        If it would exceed the memory limit.
+    OSError
+        If the system has less shared memory than that (containers often allow 64 MB).
+    """
+    kind = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=object)) * kind.itemsize
+    check_allocation(nbytes, shape=shape, dtype=kind, what="shared array")
+    return _wrap(SharedMemory(create=True, size=max(nbytes, 1)), shape, kind, owner=True)
+
+
+def shared_copy(array: NDArray[Any]) -> SharedArray:
+    """Copy an array into shared memory."""
+    copy = shared_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
