@@ -1,0 +1,1 @@
+"""Open Ephys recordings: the binary format and the older one of .continuous files."""

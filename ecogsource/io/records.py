@@ -1,0 +1,204 @@
+"""Reading channels that lie in blocks inside equal records.
+
+EDF and BDF records, Intan data blocks, legacy Open Ephys records and Blackrock packets all have the
+shape ``records x channels x samples`` with constant strides, so that a stretch of time is one
+strided view of the mapped file. It is copied to its place tile by tile, transposed, cast and
+scaled while it is in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
+from ecogsource.buffers.storage.place import Affine, copy_into
+from ecogsource.errors import CorruptDataError, FormatError
+from ecogsource.indexing import Selection, Selector
+
+from .layouts import RecordLayout
+
+__all__ = ["RecordBuffer"]
+
+# Numbers decoded or gathered at a time: 256 kB as int32.
+TILE = 1 << 16
+
+
+class RecordBuffer(Buffer):
+    """Channels x samples of a file of records.
+
+    Parameters
+    ----------
+    layout : RecordLayout
+        Where the numbers are.
+    units_scale : float or (offset, factor), optional
+        ``value = (stored + offset) * factor``; arrays as (channels, 1).
+
+    Raises
+    ------
+    DataPathError
+        If there is no such file.
+    CorruptDataError
+        If the file is shorter than the layout.
+    """
+
+    def __init__(self, layout: RecordLayout, units_scale: Any = None) -> None:
+        super().__init__(
+            layout.shape, layout.dtype, units_scale=units_scale, filename=layout.filename
+        )
+        if layout.packed24 and layout.data_start < 1:
+            raise FormatError("24-bit numbers need at least one byte before the first record")
+        self.layout = layout
+        self._signature = signature_of(layout.filename)
+        end = layout.data_start + layout.n_records * layout.record_bytes
+        if self._signature.size < end:
+            raise CorruptDataError(
+                f"{layout.n_records} records of {layout.record_bytes} bytes end at byte {end}, "
+                f"the file has {self._signature.size} bytes",
+                layout.filename,
+                self._signature.size,
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.layout, self.units_scale)
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is read again."""
+        POOL.forget(self.layout.filename)
+
+    def _temporary_bytes(self, selection: Selection) -> int:
+        plain = isinstance(selection.selectors[1], range) and not self.layout.packed24
+        return 0 if plain else 2 * TILE * self.map_dtype.itemsize
+
+    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
+        channels, times = selection.selectors
+        if isinstance(times, int):
+            out, times = out[..., None], range(times, times + 1)
+        if isinstance(channels, int):
+            out, channels = out[None], range(channels, channels + 1)
+        affine = self._affine(channels, times)
+        with POOL.lease(self.layout.filename, self._signature) as handle:
+            for first, run in _runs(self.layout.channel_offsets, channels):
+                where = slice(first, first + len(run))
+                part = None if affine is None else affine.at((where, slice(None)))
+                self._read_run(handle, run, times, out[where], part)
+            handle.touched(out.size * self.layout.stride)
+
+    def _affine(self, channels: Selector, times: Selector) -> Affine | None:
+        return Affine.of(self._scale, Selection.of((channels, times)))
+
+    def _read_run(
+        self, handle: Handle, run: range, times: Selector, out: np.ndarray, affine: Affine | None
+    ) -> None:
+        """Read channels whose byte offsets are an arithmetic progression."""
+        layout = self.layout
+        if isinstance(times, range) and times.step < 0:
+            times, out = times[::-1], out[:, ::-1]
+            if affine is not None:
+                affine = affine.at((slice(None), slice(None, None, -1)))
+        if isinstance(times, range) and len(times) > 1 and layout.per_record % times.step == 0:
+            # Every step-th number of a record: the same layout, more thinly sampled.
+            step = times.step
+            shift = times.start % step * layout.stride
+            run = range(run.start + shift, run.stop + shift, run.step)
+            layout = replace(
+                layout, per_record=layout.per_record // step, stride=layout.stride * step
+            )
+            times = range(times.start // step, times.start // step + len(times))
+        view = _view(handle, layout, run)
+        if isinstance(times, range) and (times.step == 1 or len(times) == 1):
+            self._copy_stretch(view, times, out, affine)
+        else:
+            self._gather(view, times, out, affine)
+
+    def _copy_stretch(
+        self, view: np.ndarray, times: range, out: np.ndarray, affine: Affine | None
+    ) -> None:
+        """Copy a stretch: the end of a record, whole records, the start of a record."""
+        per_record = view.shape[2]
+        for start, stop in _whole_records(times.start, times.start + len(times), per_record):
+            first, within = divmod(start, per_record)
+            count = max(1, (stop - start) // per_record)
+            length = min(per_record, stop - start)
+            piece = view[first : first + count, :, within : within + length].transpose(1, 0, 2)
+            where = slice(start - times.start, stop - times.start)
+            target = out[:, where].reshape(piece.shape)
+            part = None if affine is None else _split_time(affine, where, piece.shape)
+            for tile in self._tiles(piece.shape):
+                source = piece[:, tile]
+                if self.layout.packed24:
+                    source = np.right_shift(source, 8)
+                copy_into(target[:, tile], source, part and part.at((slice(None), tile, slice(None))))
+
+    def _tiles(self, shape: tuple[int, ...]) -> Iterator[slice]:
+        """Cut along records where numbers are decoded first; all at once where they are not."""
+        channels, records, length = shape
+        step = max(1, TILE // (channels * length)) if self.layout.packed24 else records
+        return (slice(i, i + step) for i in range(0, records, step))
+
+    def _gather(
+        self, view: np.ndarray, times: range | np.ndarray, out: np.ndarray, affine: Affine | None
+    ) -> None:
+        """Copy samples in any order."""
+        step = max(1, TILE // view.shape[1])
+        for start in range(0, len(times), step):
+            where = slice(start, start + step)
+            positions = np.asarray(times[where], dtype=np.int64)
+            records, within = np.divmod(positions, view.shape[2])
+            source = view[records, :, within].T
+            if self.layout.packed24:
+                source = source >> 8
+            copy_into(out[:, where], source, affine and affine.at((slice(None), where)))
+
+
+def _view(handle: Handle, layout: RecordLayout, run: range) -> np.ndarray:
+    """Records x channels x numbers of the mapped file, as a strided view."""
+    # 24-bit numbers are read as 32 bits that start one byte early; shifting drops that byte.
+    start = layout.data_start + run.start - (1 if layout.packed24 else 0)
+    return np.ndarray(
+        (layout.n_records, len(run), layout.per_record),
+        layout.dtype,
+        handle.map(),
+        start,
+        (layout.record_bytes, run.step, layout.stride),
+    )
+
+
+def _runs(offsets: tuple[int, ...], channels: Selector) -> Iterator[tuple[int, range]]:
+    """Cut chosen channels into runs of equal distance: position of the first, byte offsets."""
+    chosen = [offsets[c] for c in np.asarray(channels).tolist()]
+    first = 0
+    while first < len(chosen):
+        stop = first + 1
+        step = chosen[stop] - chosen[first] if stop < len(chosen) else 1
+        while stop < len(chosen) and step and chosen[stop] - chosen[stop - 1] == step:
+            stop += 1
+        step = step or 1
+        yield first, range(chosen[first], chosen[first] + step * (stop - first), step)
+        first = stop
+
+
+def _whole_records(start: int, stop: int, per_record: int) -> Iterator[tuple[int, int]]:
+    """Cut a stretch where its first and last whole records begin and end."""
+    body = -(-start // per_record) * per_record
+    tail = stop // per_record * per_record
+    edges = [start, body, tail, stop] if body < tail else [start, *[body] * (body < stop), stop]
+    return ((low, high) for low, high in pairwise(edges) if low < high)
+
+
+def _split_time(affine: Affine, where: slice, shape: tuple[int, ...]) -> Affine:
+    """Give the scale of a stretch the axes channels, records, numbers."""
+
+    def split(value: np.ndarray | None) -> np.ndarray | None:
+        if value is None or value.size == 1:
+            return value
+        if value.shape[1] == 1:
+            return value[:, :, None]
+        return value[:, where].reshape(value.shape[0], *shape[1:])
+
+    return Affine(split(affine.offset), split(affine.factor), affine.dtype)
