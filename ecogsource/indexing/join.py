@@ -52,9 +52,10 @@ def split_selector(selector: Selector, offsets: Sequence[int]) -> list[Piece]:
 
     Examples
     --------
-    >>> split_selector(range(3, 7), [0, 5, 10])
-    [Piece(part=0, selector=range(3, 5, 1), where=slice(0, 2, None)), \
-Piece(part=1, selector=range(0, 2, 1), where=slice(2, 4, None))]
+    >>> for piece in split_selector(range(3, 7), [0, 5, 10]):
+    ...     print(*piece)
+    0 range(3, 5) slice(0, 2, None)
+    1 range(0, 2) slice(2, 4, None)
     """
     if isinstance(selector, int):
         part = bisect_right(offsets, selector) - 1
