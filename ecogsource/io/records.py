@@ -19,14 +19,15 @@ from ecogsource.buffers import Buffer
 from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
 from ecogsource.buffers.storage.place import Affine, copy_into
 from ecogsource.errors import CorruptDataError, FormatError
-from ecogsource.indexing import Selection, Selector
+from ecogsource.indexing import Selection, Selector, as_slice, simplify
 
 from .layouts import RecordLayout
 
 __all__ = ["RecordBuffer"]
 
-# Numbers decoded or gathered at a time: 256 kB as int32.
-TILE = 1 << 16
+# Numbers decoded, scaled or gathered at a time: 1 MB as float32, which the cache of a core holds.
+TILE = 1 << 18
+_ALL = slice(None)
 
 
 class RecordBuffer(Buffer):
@@ -54,6 +55,7 @@ class RecordBuffer(Buffer):
         if layout.packed24 and layout.data_start < 1:
             raise FormatError("24-bit numbers need at least one byte before the first record")
         self.layout = layout
+        self._run = simplify(np.asarray(layout.channel_offsets, dtype=np.int64))
         self._signature = signature_of(layout.filename)
         end = layout.data_start + layout.n_records * layout.record_bytes
         if self._signature.size < end:
@@ -83,7 +85,7 @@ class RecordBuffer(Buffer):
             out, channels = out[None], range(channels, channels + 1)
         affine = self._affine(channels, times)
         with POOL.lease(self.layout.filename, self._signature) as handle:
-            for first, run in _runs(self.layout.channel_offsets, channels):
+            for first, run in self._runs(channels):
                 where = slice(first, first + len(run))
                 part = None if affine is None else affine.at((where, slice(None)))
                 self._read_run(handle, run, times, out[where], part)
@@ -101,9 +103,9 @@ class RecordBuffer(Buffer):
             times, out = times[::-1], out[:, ::-1]
             if affine is not None:
                 affine = affine.at((slice(None), slice(None, None, -1)))
-        if isinstance(times, range) and len(times) > 1 and layout.per_record % times.step == 0:
+        step = times.step if isinstance(times, range) else 1
+        if step > 1 and len(times) > 1 and layout.per_record % step == 0:  # type: ignore[arg-type]
             # Every step-th number of a record: the same layout, more thinly sampled.
-            step = times.step
             shift = times.start % step * layout.stride
             run = range(run.start + shift, run.stop + shift, run.step)
             layout = replace(
@@ -133,13 +135,24 @@ class RecordBuffer(Buffer):
                 source = piece[:, tile]
                 if self.layout.packed24:
                     source = np.right_shift(source, 8)
-                copy_into(target[:, tile], source, part and part.at((slice(None), tile, slice(None))))
+                everything = tile.stop is None
+                scale = part if part is None or everything else part.at((_ALL, tile, _ALL))
+                _place(target[:, tile], source, scale)
 
     def _tiles(self, shape: tuple[int, ...]) -> Iterator[slice]:
-        """Cut along records where numbers are decoded first; all at once where they are not."""
+        """Cut along records what is decoded or scaled; plain copies have tiles of their own."""
         channels, records, length = shape
-        step = max(1, TILE // (channels * length)) if self.layout.packed24 else records
+        if channels * records * length <= TILE:
+            return iter((_ALL,))
+        step = max(1, TILE // (channels * length))
         return (slice(i, i + step) for i in range(0, records, step))
+
+    def _runs(self, channels: range | np.ndarray) -> Iterator[tuple[int, range]]:
+        """Cut chosen channels into runs of equal distance: position of the first, byte offsets."""
+        offsets = self._run
+        if isinstance(offsets, range) and isinstance(channels, range):
+            return iter(((0, offsets[as_slice(channels)]),))
+        return _cut_runs(np.asarray(offsets)[np.asarray(channels)].tolist())
 
     def _gather(
         self, view: np.ndarray, times: range | np.ndarray, out: np.ndarray, affine: Affine | None
@@ -169,9 +182,20 @@ def _view(handle: Handle, layout: RecordLayout, run: range) -> np.ndarray:
     )
 
 
-def _runs(offsets: tuple[int, ...], channels: Selector) -> Iterator[tuple[int, range]]:
-    """Cut chosen channels into runs of equal distance: position of the first, byte offsets."""
-    chosen = [offsets[c] for c in np.asarray(channels).tolist()]
+def _place(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    """Copy, cast and scale one tile."""
+    if affine is None or target.dtype != affine.dtype:
+        copy_into(target, source, affine)
+        return
+    np.copyto(target, source, casting="unsafe")
+    if affine.offset is not None:
+        np.add(target, affine.offset, out=target)
+    if affine.factor is not None:
+        np.multiply(target, affine.factor, out=target)
+
+
+def _cut_runs(chosen: list[int]) -> Iterator[tuple[int, range]]:
+    """Cut a list of byte offsets into arithmetic progressions."""
     first = 0
     while first < len(chosen):
         stop = first + 1
