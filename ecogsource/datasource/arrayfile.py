@@ -99,6 +99,8 @@ class ArrayFile:
         Attributes of the file.
     scalars : mapping
         Further small datasets, written as they are.
+    sealed : bool
+        Whether the file carries checksums.
     """
 
     def __init__(
@@ -108,10 +110,13 @@ class ArrayFile:
         key: str,
         attributes: Mapping[str, Any],
         scalars: Mapping[str, Any],
+        *,
+        sealed: bool = True,
     ) -> None:
         self.target = target
         self.specs = {spec.name: spec for spec in specs}
         self._attributes, self._scalars = dict(attributes), dict(scalars)
+        self._sealed = sealed
         self.partial = target.with_name(f".{target.name}.partial")
         self.spool = target.with_name(f".{target.name}.spool")
         check_disk_space(target.absolute().parent, sum(spec.nbytes for spec in specs))
@@ -225,7 +230,7 @@ class ArrayFile:
                 dataset = file[name]
                 if spec.chunks is not None:
                     self._unspool(spec, dataset)
-                if spec.pieces:
+                if spec.pieces and self._sealed:
                     crcs = [self._ledger.entries[name, piece][0] for piece in spec.pieces]
                     dataset.attrs[CRC_ATTRIBUTE] = np.array(crcs, dtype=np.uint32)
                     dataset.attrs[TILE_ATTRIBUTE] = (spec.grid.tile_rows, spec.grid.tile_samples)
@@ -308,6 +313,7 @@ def array_file(
     *,
     attributes: Mapping[str, Any],
     scalars: Mapping[str, Any] | None = None,
+    sealed: bool = True,
     accept: Callable[[], bool] | None = None,
 ) -> Iterator[ArrayFile | None]:
     """Make an HDF5 file in pieces; it gets its name when the block ends without an error.
@@ -323,6 +329,8 @@ def array_file(
         goes on. None: nothing is kept.
     attributes, scalars : mapping
         Attributes of the file, and further small datasets.
+    sealed : bool
+        Whether the file carries checksums; they would be wrong after the first change.
     accept : callable, optional
         Asked once no other process is writing: True if the target is already what is wanted.
 
@@ -341,7 +349,8 @@ def array_file(
         if accept is not None and accept():
             yield None
             return
-        file = ArrayFile(target, specs, key or os.urandom(8).hex(), attributes, scalars or {})
+        job = key or os.urandom(8).hex()
+        file = ArrayFile(target, specs, job, attributes, scalars or {}, sealed=sealed)
         keep = key is not None
         try:
             yield file
