@@ -39,6 +39,7 @@ INTERVAL_S = 0.6
 MICROVOLTS_PER_STEP = 0.195
 
 GRID_SESSION = "2024-03-18_grid64"
+GRID_ELECTRODE = "grid_8x8_0.4"
 ACTIVE_FOLDER = "Viventi 2016-09-01 Active Rat 16011"
 TONE_FOLDER = "Viventi 2016-09-26 P4 Rat 16017"
 FIRST_FOLDER = "Viventi 2016-09-12 P4 Rat 16017"
@@ -231,7 +232,7 @@ def _sites(electrode: str) -> tuple[NDArray[np.float64], list[int]]:
 
 def _make_grid(lab: Lab, settings: _Settings) -> Iterator[Path]:
     """Write the recordings of group ``demo``: the same grid in four layouts."""
-    positions, _ = _sites("psv_61_omnetix")
+    positions, _ = _sites(GRID_ELECTRODE)
     local, network = (
         lab.params[place] / "demo" / GRID_SESSION for place in ("local_exp", "network_exp")
     )

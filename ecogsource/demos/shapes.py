@@ -101,10 +101,9 @@ class RowsBuffer(Buffer):
         rows, times = selection.selectors
         if isinstance(rows, int):
             out, rows = out[None], range(rows, rows + 1)
-        cells = np.array(np.unravel_index(np.asarray(rows), self.array.shape[:-1])).T
-        if self.array.ndim == 1:
-            cells = np.empty((len(rows), 0), dtype=np.int64)
-        for position, cell in enumerate(cells.tolist()):
+        lead = self.array.shape[:-1]
+        for position, row in enumerate(np.asarray(rows).tolist()):
+            cell = tuple(int(i) for i in np.unravel_index(row, lead)) if lead else ()
             self.array.read_into(Selection.of((*cell, times)), out[position, ...])
 
     def _temporary_bytes(self, selection: Selection) -> int:

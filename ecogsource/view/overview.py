@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecogsource.view.decimate import read_envelope
 from ecogsource.view.grid import draw_grid
 from ecogsource.view.measure import channel_deviation, evoked_average, power_spectrum
 from ecogsource.view.style import ACCENT, INK, MUTED, blank_axes, new_figure, picture_style
@@ -26,6 +27,10 @@ TRACE_SAMPLES = 4000
 FRAMES_MS = (20, 28, 36, 48, 75)
 STATISTICS_SECONDS = 30.0
 MAX_EVENTS = 200
+FEW_CHANNELS = 4
+"""Below this, values are counted instead of channels compared."""
+WIDE_RATIO = 30
+"""Channels that differ more than this are compared on a logarithmic scale."""
 
 
 def overview(
@@ -112,9 +117,11 @@ def _statistics_stretch(source: Any, start: int) -> tuple[int, int]:
 
 
 def _trace_title(source: Any, drawn: int, inside: list[int], seams: list[int]) -> str:
-    parts = [f"{drawn} of {source.shape[0]} channels"]
+    n_channels = source.shape[0]
+    some = f"{drawn} of {n_channels}" if drawn < n_channels else f"{n_channels}"
+    parts = [f"{some} channel{'s' if n_channels > 1 else ''}"]
     if seams:
-        parts.append("dashed: the border between two files")
+        parts.append("dashed: where one file ends and the next begins")
     if inside:
         parts.append("red: stimuli")
     return "  ·  ".join(parts)
@@ -183,8 +190,13 @@ def _deviation_panel(
     """Draw how much each channel varies, on the grid where there is one."""
     begin, end = _statistics_stretch(source, start)
     deviation = channel_deviation(source, start=begin, stop=end)
+    if len(deviation) < FEW_CHANNELS:
+        _values_panel(panel.add_subplot(), source, begin, end)
+        return
     if sites is None:
         profile = panel.add_subplot()
+        if deviation.max() > WIDE_RATIO * np.median(deviation) > 0:
+            profile.set_yscale("log")
         profile.bar(np.arange(len(deviation)), deviation, width=0.85, color=INK)
         profile.set_xlabel("channel")
         profile.set_ylabel(f"standard deviation ({_units(source)})")
@@ -201,6 +213,17 @@ def _deviation_panel(
     profile.set_xlabel(f"standard deviation ({_units(source)})")
     profile.set_ylabel("channels above")
     profile.set_title("Spread over channels")
+
+
+def _values_panel(axes: Axes, source: Any, begin: int, end: int) -> None:
+    """Draw how often each value occurs in each of a few channels."""
+    _, values = read_envelope(source, begin, end, range(source.shape[0]), max_points=200_000)
+    for channel, row in enumerate(values):
+        finite = row[np.isfinite(row)]
+        axes.hist(finite, bins=80, histtype="step", color=INK, alpha=1 / (1 + channel))
+    axes.set_xlabel(f"value ({_units(source)})")
+    axes.set_ylabel("count")
+    axes.set_title("How often each value occurs")
 
 
 def _spectrum_panel(axes: Axes, source: Any, start: int) -> None:

@@ -102,7 +102,8 @@ def draw_traces(
     """Draw some channels of a stretch of a source into `axes`.
 
     The parameters are those of `plot`. Traces are spaced by four times the median standard
-    deviation of the channels, so that one wild channel does not flatten the others.
+    deviation of the channels, so that one wild channel does not flatten the others; a channel
+    that varies more than the space it has is cut off there, and grey.
     """
     fs = getattr(source, "fs", None)
     rate = fs or 1.0
@@ -116,8 +117,10 @@ def draw_traces(
         axes.axvline(sample / rate, color=ACCENT, lw=0.7, alpha=0.55, zorder=0)
     for sample in borders:
         axes.axvline(sample / rate, color=INK, lw=1.2, ls=(0, (4, 3)), zorder=0)
-    for row, offset in zip(values, offsets, strict=True):
-        axes.plot(positions / rate, row + offset, color=INK, lw=0.55, clip_on=True)
+    for row, offset, own in zip(values, offsets, spread, strict=True):
+        wild = own > spacing
+        shown = np.clip(row, -0.45 * spacing, 0.45 * spacing) if wild else row
+        axes.plot(positions / rate, shown + offset, color=MUTED if wild else INK, lw=0.55)
     axes.set_xlim(start / rate, stop / rate)
     axes.set_ylim(offsets[-1] - 1.1 * spacing, 1.1 * spacing)
     axes.set_yticks(offsets, _labels(source, channels), fontsize=7)

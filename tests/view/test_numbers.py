@@ -90,7 +90,8 @@ def test_spectrum_of_a_short_stretch_uses_one_window() -> None:
 
 def test_deviation_survives_a_large_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "READ_SAMPLES", 300)
-    values = np.random.default_rng(4).standard_normal((3, 1000)) + [[0.0], [1e6], [-1e8]]
+    values = np.random.default_rng(4).standard_normal((3, 1000))
+    values += np.array([[0.0], [1e6], [-1e8]])
     deviation = view.channel_deviation(values, start=5)
     np.testing.assert_allclose(deviation, values[:, 5:].std(axis=1), rtol=1e-6)
 

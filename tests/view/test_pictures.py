@@ -98,7 +98,7 @@ def test_overview_shows_the_response_on_the_grid(tmp_path: Path) -> None:
     words = texts(figure)
     assert "a page" in words
     assert "Average response to 9 stimuli on the grid" in words
-    assert any("border between two files" in word for word in words)
+    assert any("where one file ends" in word for word in words)
     grids = [axes for axes in figure.axes if axes.images]
     assert len(grids) == 5
     assert all(axes.images[0].get_array().shape == (4, 4) for axes in grids)
@@ -111,10 +111,17 @@ def test_overview_without_events_shows_how_channels_vary(tmp_path: Path) -> None
     assert saved(figure, tmp_path).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("shape", [(1, 3000), (40, 3), (2, 1)])
-def test_overview_of_little(tmp_path: Path, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "panel"),
+    [
+        ((1, 3000), "How often each value occurs"),
+        ((2, 1), "How often each value occurs"),
+        ((40, 3), "How much each channel varies"),
+    ],
+)
+def test_overview_of_little(tmp_path: Path, shape: tuple[int, int], panel: str) -> None:
     figure = view.overview(noise(64)[: shape[0], : shape[1]])
-    assert "How much each channel varies" in texts(figure)
+    assert panel in texts(figure)
     assert saved(figure, tmp_path).startswith(b"\x89PNG")
 
 
@@ -122,6 +129,20 @@ def test_overview_where_no_event_fits_shows_how_channels_vary() -> None:
     source = ArraySource(noise(), fs=1000.0)
     figure = view.overview(source, sites=SITES, events=np.array([3, N_SAMPLES - 2]))
     assert "Standard deviation on the grid" in texts(figure)
+
+
+def test_a_wild_channel_is_cut_off_and_does_not_flatten_the_others() -> None:
+    values = noise(8)
+    values[3] *= 1000
+    figure = view.overview(ArraySource(values, fs=1000.0))
+    traces = [line for line in figure.axes[0].lines if len(line.get_xdata()) == N_SAMPLES]
+    colors = [line.get_color() for line in traces]
+    assert len(traces) == 8
+    assert colors.count(colors[3]) == 1
+    room = np.ptp(figure.axes[0].get_yticks()) / 7
+    assert np.ptp(traces[3].get_ydata()) <= 0.9 * room * 1.001
+    assert room == pytest.approx(400, rel=0.1)
+    assert figure.axes[1].get_yscale() == "log"
 
 
 def test_overview_of_nothing_is_an_error() -> None:
