@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "ecogsource.buffers": ("BufferBinder", "FlatBuffer", "HDF5Buffer"),
     "ecogsource.channel_map": ("ChannelMap",),
+    "ecogsource.datasource": ("MappedSource", "PlainArraySource"),
     "ecogsource.errors": (
         "ConfigError",
         "CorruptDataError",
@@ -35,6 +36,7 @@ _ROOMS = {
         "session_info",
         "session_table",
     ),
+    "ecogsource.io": ("Recording", "open_recording"),
     "ecogsource.params": ("OVERRIDE", "load_params"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
