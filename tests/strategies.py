@@ -26,9 +26,7 @@ def make_array(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
 @st.composite
 def arrays(draw: st.DrawFn, shape: Any = shapes) -> np.ndarray:
     """Give arrays of 1 to 4 dimensions, some of them empty."""
-    return make_array(
-        draw(shape), draw(st.sampled_from(DTYPES)), draw(st.integers(0, 2**32 - 1))
-    )
+    return make_array(draw(shape), draw(st.sampled_from(DTYPES)), draw(st.integers(0, 2**32 - 1)))
 
 
 def slices(size: int) -> st.SearchStrategy[slice]:
