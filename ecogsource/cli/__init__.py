@@ -1,0 +1,64 @@
+"""The command line: ``ecogsource COMMAND``.
+
+Each command prints what functions of the library return. What goes wrong is said in one line on
+standard error, with exit status 2; ``--debug`` shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ecogsource.cli import database, demo, files
+from ecogsource.errors import EcogSourceError
+
+__all__ = ["build_parser", "main"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each subparser sets `run`, its function."""
+    parser = argparse.ArgumentParser(
+        prog="ecogsource",
+        description="Recordings of any size as NumPy arrays: look at files and session databases.",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error instead of one line"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    demo.add_commands(commands)
+    database.add_commands(commands)
+    files.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``ecogsource``; those of this process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when all is well, 1 when a check found something wrong, 2 after an error,
+        130 when interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (EcogSourceError, OSError, ValueError) as error:
+        if args.debug:
+            raise
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has seen enough; nothing may be written to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        sys.stderr.write(f"ecogsource: {type(error).__name__}: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("ecogsource: interrupted\n")
+        return 130

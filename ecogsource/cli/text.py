@@ -1,0 +1,65 @@
+"""How the commands speak: lines to standard output, and numbers that people can read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["duration", "peak_memory", "say", "table"]
+
+
+def say(*lines: str) -> None:
+    """Write lines to standard output."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = ()) -> list[str]:
+    """Return rows of cells as aligned lines.
+
+    Parameters
+    ----------
+    rows : iterable of sequences
+        The cells, as many in each row; None shows as a dash.
+    header : sequence of str
+        Names of the columns.
+
+    Returns
+    -------
+    list of str
+        One line for each row, below the header if there is one.
+    """
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    if header:
+        cells.insert(0, list(header))
+    if not cells:
+        return []
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with three digits and a fitting unit."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process ever occupied, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows counts it elsewhere.
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kibibytes, macOS bytes.
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
