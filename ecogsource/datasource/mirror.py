@@ -1,6 +1,4 @@
-"""Copies of sources with other properties: on disk or in memory, all channels or the active ones,
-at the same or a lower rate.
-"""
+"""Copies of sources: on disk or in memory, all channels or the active ones, at a lower rate."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def _file_record(buffer: Buffer) -> dict[str, Any] | None:
     if buffer.filename is None:
         return None
     try:
-        status = os.stat(buffer.filename)
+        status = Path(buffer.filename).stat()
     except OSError:
         return None
     return {
@@ -88,11 +88,12 @@ def _jsonable(value: Any) -> Any:
         return [_jsonable(item) for item in value]
     array = np.asarray(value)
     if array.size > 16:
-        return f"array of shape {array.shape}, sha256 {_digest(array.tobytes())}"
+        return f"array of shape {array.shape}, sha256 {digest(array.tobytes())}"
     return array.tolist()
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
+    """Return a short name of some bytes."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
@@ -100,4 +101,4 @@ def job_key(record: dict[str, Any]) -> str | None:
     """Name a job by its provenance record; None if its data cannot be recognised again."""
     if any(item is None for item in record["origin"]["files"]):
         return None
-    return _digest(json.dumps(record, sort_keys=True, default=str).encode())
+    return digest(json.dumps(record, sort_keys=True, default=str).encode())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ecogsource.buffers.storage.h5file import open_file
 from ecogsource.datasource.arrayfile import (
     CRC_ATTRIBUTE,
     PROVENANCE_ATTRIBUTE,
@@ -56,12 +57,10 @@ class VerifyReport:
 
 def read_provenance(filename: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return how a file was made, or None if ecogsource did not make it (or it is no HDF5)."""
-    import h5py
-
     try:
-        with h5py.File(filename, "r") as file:
+        with open_file(os.fspath(filename), "r") as file:
             text = file.attrs.get(PROVENANCE_ATTRIBUTE)
-    except OSError:
+    except (OSError, FormatError):
         return None
     if not isinstance(text, str):
         return None
@@ -118,7 +117,7 @@ def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
         else:
             unsealed.append(name)
 
-    with h5py.File(path, "r") as file:
+    with open_file(str(path), "r") as file:
         file.visititems(visit)
     return VerifyReport(str(path), arrays, tuple(unsealed), provenance)
 
