@@ -13,7 +13,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -128,6 +128,49 @@ class ElectrodeLayout:
         )
         channels = np.array(electrodes, dtype=np.int64)
         return cls(name, chan_map, channels, grounded, reference, other, len(sites))
+
+    def rewired(self, connectors: Sequence[Any]) -> ElectrodeLayout:
+        """Return the layout with connectors plugged in another order.
+
+        Parameters
+        ----------
+        connectors : sequence of int or str
+            For the first, second, ... equal part of the acquired channels: the connector that is
+            plugged there, counted from 0, or as letters from ``a``. Each is named once.
+
+        Returns
+        -------
+        ElectrodeLayout
+            The layout of the channels as acquired.
+
+        Raises
+        ------
+        ConfigError
+            If connectors are missing or named twice, or the channels do not divide equally.
+        """
+        numbers = [
+            ord(c.lower()) - ord("a") if isinstance(c, str) and len(c) == 1 else c
+            for c in connectors
+        ]
+        if sorted(numbers) != list(range(len(numbers))) or self.n_channels % len(numbers):
+            raise ConfigError(
+                f"electrode_connectors {list(connectors)!r} must name each connector of "
+                f"{self.name!r} ({self.n_channels} channels) once, as numbers from 0 or letters "
+                "from a"
+            )
+        size = self.n_channels // len(numbers)
+        # original[k] is the channel of the map that is acquired as channel k
+        original = np.concatenate([np.arange(n * size, (n + 1) * size) for n in numbers])
+        acquired = np.argsort(original)
+        order = np.argsort(acquired[self.electrode_channels])
+        return replace(
+            self,
+            channel_map=self.channel_map.subset(order),
+            electrode_channels=np.sort(acquired[self.electrode_channels]),
+            grounded_channels=np.sort(acquired[self.grounded_channels]),
+            reference_channels=np.sort(acquired[self.reference_channels]),
+            other_channels=np.sort(acquired[self.other_channels]),
+        )
 
 
 @functools.cache
