@@ -15,6 +15,7 @@ from ecogsource.cli.text import duration, peak_memory, say
 from ecogsource.errors import MemoryBlowOutError, MissingDependencyError
 from ecogsource.memory import format_bytes
 from ecogsource.params import OVERRIDE
+from ecogsource.view import channel_deviation
 
 __all__ = ["Tour", "Trip", "describe_source"]
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 QUIET = 0.2
 """A channel that varies less than this part of the median channel counts as dead."""
+READ_AT_MOST = 2_000_000_000
+"""Bytes that the reduction reads: a demonstration should end within a minute."""
 
 
 class Tour:
@@ -93,15 +96,7 @@ class Trip:
 
     def _mask(self, tour: Tour) -> None:
         source = self.source
-        deviation = tour.step(
-            "Reduce: how much each channel varies, over everything recorded",
-            "deviation = source.std(axis=1)",
-            lambda: np.asarray(source.std(axis=1)),
-            lambda d: (
-                f"{d.min():.4g} to {d.max():.4g} {source.units or ''}".rstrip()
-                + f", median {np.median(d):.4g}; {format_bytes(_nbytes(source))} went by"
-            ),
-        )
+        deviation = self._deviation(tour)
         alive = ~(deviation < QUIET * np.median(deviation))
         dead = np.flatnonzero(~alive).tolist()
         if not dead or not alive.any():
@@ -119,6 +114,31 @@ class Trip:
         )
         if self.sites is not None:
             self.sites = self.sites[alive]
+
+    def _deviation(self, tour: Tour) -> NDArray[np.float64]:
+        source = self.source
+        n_samples = source.shape[1]
+        sample_bytes = source.shape[0] * source.dtype.itemsize
+        length = min(n_samples, READ_AT_MOST // sample_bytes)
+
+        def tell(deviation: NDArray[np.float64]) -> str:
+            text = f"{deviation.min():.4g} to {deviation.max():.4g} {source.units or ''}".rstrip()
+            read = f"{format_bytes(length * sample_bytes)} read in blocks"
+            return f"{text}, median {np.median(deviation):.4g}; {read}"
+
+        if length == n_samples:
+            return tour.step(
+                "Reduce: how much each channel varies, over all samples",
+                "deviation = source.std(axis=1)",
+                lambda: np.asarray(source.std(axis=1), dtype=np.float64),
+                tell,
+            )
+        return tour.step(
+            f"Reduce: how much each channel varies, over the first {length:,} samples",
+            f"deviation = view.channel_deviation(source, stop={length})",
+            lambda: channel_deviation(source, stop=length),
+            tell,
+        )
 
     def _slice(self, tour: Tour) -> None:
         source = self.source
@@ -188,11 +208,9 @@ class Trip:
 
 def describe_source(source: Any) -> str:
     """Return in a few words what a source is."""
-    text = f"{source.shape[0]:,} channels x {source.shape[1]:,} samples of {source.dtype}"
+    n_channels, n_samples = source.shape
+    many = "" if n_channels == 1 else "s"
+    text = f"{n_channels:,} channel{many} x {n_samples:,} samples of {source.dtype}"
     if source.fs:
         text += f", {source.shape[1] / source.fs:,.1f} s at {source.fs:g} Hz"
     return text
-
-
-def _nbytes(source: Any) -> int:
-    return int(source.shape[0]) * int(source.shape[1]) * int(source.dtype.itemsize)

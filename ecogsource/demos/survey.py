@@ -138,7 +138,7 @@ def _judge(shape: tuple[int, ...] | None, dtype: np.dtype) -> tuple[str, str]:
         return "", "text or objects, not numbers"
     size = " x ".join(f"{n:,}" for n in shape)
     if max(shape) < FEWEST_SAMPLES:
-        return "", f"{size} numbers: too short for a recording"
+        return "", "too few numbers for a recording"
     if len(shape) == 1:
         return "rows", f"one channel of {size} samples"
     if len(shape) == 2:
