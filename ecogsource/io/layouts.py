@@ -257,11 +257,11 @@ class ChannelsLayout:
 
     def open(self, units_scale: Scale = None) -> Buffer:
         """Make the buffer."""
-        from .views import ChannelsBuffer
+        from .views import SubsetBuffer
 
         if units_scale is not None:
             units_scale = _each(units_scale, self._spread)
-        return ChannelsBuffer(self.base.open(units_scale), self.channels)
+        return SubsetBuffer(self.base.open(units_scale), self.channels)
 
     def _spread(self, part: np.ndarray) -> np.ndarray:
         """Put values per chosen channel where those channels are in the base."""
@@ -309,3 +309,163 @@ class BitsLayout:
         from .views import BitsBuffer
 
         return BitsBuffer(self.words.open(), self.bits)
+
+
+@dataclass(frozen=True)
+class TimeSliceLayout:
+    """A range of samples of another layout.
+
+    Parameters
+    ----------
+    base : Layout
+        The layout with more samples.
+    start, stop : int
+        The samples to take.
+    """
+
+    base: Layout
+    start: int
+    stop: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored numbers."""
+        return self.base.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples."""
+        return self.base.shape[0], self.stop - self.start
+
+    def open(self, units_scale: Scale = None) -> Buffer:
+        """Make the buffer."""
+        from .views import SubsetBuffer
+
+        buffer = self.base.open(units_scale)
+        return SubsetBuffer(buffer, times=range(self.start, self.stop))
+
+
+@dataclass(frozen=True)
+class InterleavedLayout:
+    """A vector in an HDF5 file that holds sample after sample of all channels.
+
+    Parameters
+    ----------
+    vector : Hdf5Layout
+        The vector, one-dimensional.
+    n_channels : int
+        Numbers per sample.
+    """
+
+    vector: Hdf5Layout
+    n_channels: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored numbers."""
+        return self.vector.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples."""
+        return self.n_channels, self.vector.stored_shape[0] // self.n_channels
+
+    def open(self, units_scale: Scale = None) -> Buffer:
+        """Make the buffer."""
+        from ecogsource.buffers import HDF5Buffer
+
+        from .views import InterleavedBuffer
+
+        buffer = HDF5Buffer.from_path(self.vector.filename, self.vector.dataset)
+        return InterleavedBuffer(buffer, self.n_channels, units_scale)
+
+
+@dataclass(frozen=True)
+class CompoundLayout:
+    """A table in an HDF5 file whose columns are channels.
+
+    Parameters
+    ----------
+    filename, dataset : str
+        The file and the full name of the table.
+    dtype : numpy.dtype
+        Type of all columns.
+    shape : (int, int)
+        Columns and rows.
+    """
+
+    filename: str
+    dataset: str
+    dtype: np.dtype
+    shape: tuple[int, int]
+
+    def open(self, units_scale: Scale = None) -> Buffer:
+        """Make the buffer."""
+        from .views import CompoundBuffer
+
+        return CompoundBuffer(self.filename, self.dataset, self.dtype, self.shape, units_scale)
+
+
+@dataclass(frozen=True)
+class TdmsLayout:
+    """Channels of a TDMS file, read by npTDMS.
+
+    Parameters
+    ----------
+    filename, group : str
+        The file and the group in it.
+    channels : tuple of str
+        Names of the channels.
+    dtype : numpy.dtype
+        Type of the scaled numbers.
+    n_samples : int
+        Samples of each channel.
+    """
+
+    filename: str
+    group: str
+    channels: tuple[str, ...]
+    dtype: np.dtype
+    n_samples: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples."""
+        return len(self.channels), self.n_samples
+
+    def open(self, units_scale: Scale = None) -> Buffer:
+        """Make the buffer."""
+        from .tdms import TdmsBuffer
+
+        return TdmsBuffer(self, units_scale=units_scale)
+
+
+@dataclass(frozen=True)
+class NeoLayout:
+    """A signal stream of a file that ``neo.rawio`` reads.
+
+    Parameters
+    ----------
+    filename, reader : str
+        The file, and the name of the class of ``neo.rawio``.
+    block, segment, stream : int
+        Indices in the sense of neo.
+    dtype : numpy.dtype
+        Stored type.
+    shape : (int, int)
+        Channels and samples.
+    """
+
+    filename: str
+    reader: str
+    block: int
+    segment: int
+    stream: int
+    dtype: np.dtype
+    shape: tuple[int, int]
+
+    def open(self, units_scale: Scale = None) -> Buffer:
+        """Make the buffer."""
+        from .foreign import NeoBuffer
+
+        return NeoBuffer(self, units_scale=units_scale)

@@ -9,10 +9,25 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.h5file import FILES
 from ecogsource.errors import FormatError, GapError
-from ecogsource.indexing import Selection, Selector, compose_selector, simplify, split_selector
+from ecogsource.indexing import (
+    Selection,
+    as_slice,
+    compose_selector,
+    simplify,
+    split_selector,
+)
 
-__all__ = ["BitsBuffer", "ChannelsBuffer", "GapFillBuffer", "InterleavedBuffer", "StackBuffer"]
+__all__ = [
+    "BitsBuffer",
+    "CompoundBuffer",
+    "FramesBuffer",
+    "GapFillBuffer",
+    "InterleavedBuffer",
+    "StackBuffer",
+    "SubsetBuffer",
+]
 
 TILE = 1 << 18
 
@@ -31,24 +46,37 @@ class _View(Buffer):
         self.buffer.close()
 
 
-class ChannelsBuffer(_View):
-    """Some channels of a buffer of channels x samples.
+class SubsetBuffer(_View):
+    """Some channels, and a range of samples, of a buffer of channels x samples.
 
     Parameters
     ----------
     buffer : Buffer
         Channels x samples.
-    channels : sequence of int
-        Those to show, in this order.
+    channels : sequence of int, optional
+        Channels to show, in this order; all if not given.
+    times : range, optional
+        Samples to show; all if not given.
     """
 
-    def __init__(self, buffer: Buffer, channels: Sequence[int]) -> None:
-        super().__init__(buffer, (len(channels), buffer.shape[1]))
-        self.channels = simplify(np.asarray(channels, dtype=np.int64))
+    def __init__(
+        self,
+        buffer: Buffer,
+        channels: Sequence[int] | np.ndarray | range | None = None,
+        times: range | None = None,
+    ) -> None:
+        n_channels, n_samples = buffer.shape
+        chosen = range(n_channels) if channels is None else channels
+        self.channels = (
+            chosen if isinstance(chosen, range) else simplify(np.asarray(chosen, dtype=np.int64))
+        )
+        self.times = range(n_samples) if times is None else times
+        super().__init__(buffer, (len(self.channels), len(self.times)))
 
     def _inner(self, selection: Selection) -> Selection:
         channels, times = selection.selectors
-        return Selection.of((compose_selector(channels, self.channels), times))
+        inner = compose_selector(channels, self.channels), compose_selector(times, self.times)
+        return Selection.of(inner)
 
     def _read_into(self, selection: Selection, out: np.ndarray) -> None:
         self.buffer.read_into(self._inner(selection), out)
@@ -58,9 +86,9 @@ class ChannelsBuffer(_View):
 
     @property
     def raw(self) -> Buffer:
-        """The same channels as stored."""
+        """The same part as stored."""
         inner = self.buffer.raw
-        return self if inner is self.buffer else ChannelsBuffer(inner, np.asarray(self.channels))
+        return self if inner is self.buffer else SubsetBuffer(inner, self.channels, self.times)
 
 
 class StackBuffer(Buffer):
@@ -145,7 +173,57 @@ class BitsBuffer(_View):
         return (2 + len(self.bits)) * TILE * self.dtype.itemsize
 
 
-class InterleavedBuffer(_View):
+class FramesBuffer(Buffer):
+    """Channels x samples of something that reads stretches of samples x channels.
+
+    Derived classes give `_frames`. Stretches are read in tiles, then transposed, thinned and
+    scaled.
+    """
+
+    def _frames(self, start: int, stop: int) -> np.ndarray:
+        """Stored numbers of a stretch, shape (stop - start, channels)."""
+        raise NotImplementedError
+
+    @property
+    def _tile(self) -> int:
+        return max(1, TILE // self.shape[0])
+
+    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
+        channels, times = selection.selectors
+        if isinstance(times, int):
+            out, times = out[..., None], range(times, times + 1)
+        key = np.asarray(channels) if isinstance(channels, np.ndarray) else _key(channels)
+        for start in range(0, len(times), self._tile):
+            part = times[start : start + self._tile]
+            values = self._samples(np.asarray(part, dtype=np.int64))[:, key].T
+            where = out[..., start : start + len(part)]
+            if self._scale is None:
+                np.copyto(where, values, casting="same_kind")
+            elif isinstance(channels, int):
+                scale = self._scale.select((range(channels, channels + 1), part))
+                scale.convert(values[None], where[None])
+            else:
+                self._scale.select((channels, part)).convert(values, where)
+
+    def _samples(self, times: np.ndarray) -> np.ndarray:
+        first, last = int(times.min()), int(times.max()) + 1
+        if last - first <= 4 * self._tile:
+            frames = self._frames(first, last)
+            return frames if len(times) == last - first and times[0] == first and (
+                np.diff(times) == 1
+            ).all() else frames[times - first]
+        # Far apart: sample by sample reads less than the stretch between them.
+        return np.concatenate([self._frames(int(t), int(t) + 1) for t in times])
+
+    def _temporary_bytes(self, selection: Selection) -> int:
+        return 6 * TILE * self.map_dtype.itemsize
+
+
+def _key(channels: int | range) -> int | slice:
+    return channels if isinstance(channels, int) else as_slice(channels)
+
+
+class InterleavedBuffer(FramesBuffer):
     """Channels x samples of a one-dimensional buffer that stores sample after sample.
 
     Parameters
@@ -159,50 +237,58 @@ class InterleavedBuffer(_View):
     """
 
     def __init__(self, buffer: Buffer, n_channels: int, units_scale: Any = None) -> None:
-        super().__init__(buffer, (n_channels, buffer.shape[0] // n_channels))
-        self._set_scale(units_scale)
-
-    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
-        channels, times = selection.selectors
-        scale = None if self._scale is None else self._scale.select(selection.selectors)
-        if isinstance(times, int):
-            out, times = out[..., None], range(times, times + 1)
-            scale = None if self._scale is None else self._scale.select((channels, times))
-        key = channels if isinstance(channels, int) else np.asarray(channels)
-        low = np.asarray(times)
-        for start in range(0, len(times), self._step):
-            wanted = low[start : start + self._step]
-            first, last = int(wanted.min()), int(wanted.max()) + 1
-            if last - first > 2 * self._step:
-                # Far apart: sample by sample reads less than the stretch between them.
-                frames = np.stack([self._frames(int(t), int(t) + 1)[0] for t in wanted])
-            else:
-                frames = self._frames(first, last)[wanted - first]
-            values = frames[:, key].T
-            where = out[..., start : start + len(wanted)]
-            if scale is None:
-                np.copyto(where, values, casting="same_kind")
-            elif scale.varies:
-                self._scale_part(values, where, channels, times[start : start + len(wanted)])
-            else:
-                scale.convert(values, where)
-
-    def _scale_part(
-        self, values: np.ndarray, out: np.ndarray, channels: Selector, times: Selector
-    ) -> None:
-        if self._scale is not None:
-            self._scale.select((channels, times)).convert(values, out)
-
-    @property
-    def _step(self) -> int:
-        return max(1, TILE // self.shape[0])
+        super().__init__(
+            (n_channels, buffer.shape[0] // n_channels),
+            buffer.map_dtype,
+            units_scale=units_scale,
+            filename=buffer.filename,
+        )
+        self.buffer = buffer
 
     def _frames(self, start: int, stop: int) -> np.ndarray:
         n = self.shape[0]
-        return self.buffer[start * n : stop * n].reshape(-1, n)
+        return self.buffer.read(slice(start * n, stop * n)).reshape(-1, n)
 
-    def _temporary_bytes(self, selection: Selection) -> int:
-        return 5 * TILE * self.map_dtype.itemsize
+    def close(self) -> None:
+        """Let go of the file."""
+        self.buffer.close()
+
+
+class CompoundBuffer(FramesBuffer):
+    """Channels x samples of an HDF5 table whose columns are channels of one type.
+
+    Parameters
+    ----------
+    filename, dataset : str
+        The file and the full name of the table in it.
+    dtype : numpy.dtype
+        Type of all columns.
+    shape : (int, int)
+        Columns and rows of the table.
+    units_scale : float or (offset, factor), optional
+        ``value = (stored + offset) * factor``; arrays as (channels, 1).
+    """
+
+    def __init__(
+        self,
+        filename: str,
+        dataset: str,
+        dtype: np.dtype,
+        shape: tuple[int, int],
+        units_scale: Any = None,
+    ) -> None:
+        super().__init__(shape, dtype, units_scale=units_scale, filename=filename)
+        self.dataset = dataset
+        self._path = filename
+
+    def _frames(self, start: int, stop: int) -> np.ndarray:
+        with FILES.lock:
+            rows = FILES.reader(self._path)[self.dataset][start:stop]
+        return rows.view(self.map_dtype).reshape(-1, self.shape[0])
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is read again."""
+        FILES.forget(self._path)
 
 
 class GapFillBuffer(Buffer):

@@ -1,0 +1,81 @@
+"""aolab recordings: ``<recording>.<drive>.<type>.dat`` described by ``<recording>.experiment.json``.
+
+Data are flat, sample by sample, one channel per electrode of the drive: ``raw`` is uint16 at the
+rate of acquisition, ``lfp`` and ``clfp`` are float32 at 1 kHz, or at n Hz with ``_ds<n>``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecogsource.errors import DataPathError, FormatError
+
+from ._text import read_text, whole_frames
+from .info import RecordingInfo, Segment, StreamInfo
+from .layouts import FlatLayout
+
+__all__ = ["matches", "read_info"]
+
+_NAME = re.compile(r"^(?P<rec>.+?)\.(?P<drive>[^.]+)\.(?P<type>raw|c?lfp(?:_ds(?P<rate>\d+))?)\.dat$")
+LFP_RATE = 1000.0
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Tell whether a file has such a name and its JSON beside it."""
+    match = _NAME.match(path.name)
+    return match is not None and _json_of(path, match["rec"]).exists()
+
+
+def _json_of(path: Path, recording: str) -> Path:
+    return path.parent / f"{recording}.experiment.json"
+
+
+def read_info(path: str | Path) -> RecordingInfo:
+    """Describe one data file.
+
+    Raises
+    ------
+    DataPathError
+        If the JSON is missing.
+    FormatError
+        If the file's name or the JSON is not as expected.
+    """
+    path = Path(path)
+    match = _NAME.match(path.name)
+    if match is None:
+        raise FormatError(f"{path.name!r} is not <recording>.<drive>.<raw|lfp|clfp[_dsN]>.dat")
+    source = _json_of(path, match["rec"])
+    if not source.exists():
+        raise DataPathError(f"{str(path)!r} needs {source.name!r} beside it")
+    try:
+        experiment: dict[str, Any] = json.loads(read_text(source))
+        hardware = experiment["hardware"]
+        drives = {drive["name"]: drive for drive in hardware["microdrive"]}
+        acquisition_rate = hardware.get("acquisition", {}).get("samplingrate")
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{str(source)!r} lists no hardware.microdrive: {error!r}") from error
+    drive = drives.get(match["drive"])
+    if drive is None:
+        raise FormatError(f"{str(source)!r} has no drive {match['drive']!r}: {sorted(drives)}")
+    raw = match["type"] == "raw"
+    fs = acquisition_rate if raw else float(match["rate"] or LFP_RATE)
+    dtype = np.dtype("<u2" if raw else "<f4")
+    electrodes = drive["electrodes"]
+    n = len(electrodes)
+    frames, warnings = whole_frames(path, n * dtype.itemsize)
+    names = [str(e.get("label", i)) if isinstance(e, dict) else str(i)
+             for i, e in enumerate(electrodes)]
+    stream = StreamInfo(
+        match["type"],
+        "electrode",
+        None if fs is None else float(fs),
+        tuple(names),
+        ("",) * n,
+        (Segment(FlatLayout(str(path), dtype, (n, frames))),),
+    )
+    return RecordingInfo(str(path), "aolab", (stream,), experiment, warnings=warnings)

@@ -1,0 +1,195 @@
+"""NI TDMS files, read by npTDMS: one stream per group, rate, length and type of its channels.
+
+npTDMS reads the whole segments that a slice touches, so that scanning a large interleaved file is
+slow; `ecogsource.io.convert` makes a packed file once.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecogsource.buffers import Buffer
+from ecogsource.errors import CorruptDataError, DataPathError, FormatError, require
+from ecogsource.indexing import Selection
+
+from .info import RecordingInfo, Segment, StreamInfo
+from .layouts import TdmsLayout
+
+__all__ = ["TdmsBuffer", "read_info"]
+
+
+def _open(path: str) -> Any:
+    nptdms = require("nptdms", "devices")
+    if not Path(path).exists():
+        raise DataPathError(f"no such file: {path!r}")
+    with Path(path).open("rb") as stream:
+        magic = stream.read(4)
+    if magic != b"TDSm":
+        raise FormatError(
+            f"{path!r} is not a TDMS file: byte 0 starts {magic!r}, expected b'TDSm'"
+        )
+    try:
+        return nptdms.TdmsFile.open(path)
+    except (ValueError, KeyError, EOFError, IndexError) as error:
+        size = Path(path).stat().st_size
+        raise CorruptDataError(f"npTDMS cannot read the file: {error!r}", path, size) from error
+
+
+def read_info(path: str | Path) -> RecordingInfo:
+    """Describe a TDMS file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Raises
+    ------
+    MissingDependencyError
+        If npTDMS is not installed.
+    FormatError
+        If it is not a TDMS file, or holds no numbers.
+    CorruptDataError
+        If npTDMS cannot parse it.
+    """
+    filename = str(path)
+    with _open(filename) as file:
+        streams = [stream for group in file.groups() for stream in _streams(filename, group)]
+        header = {key: _plain(value) for key, value in file.properties.items()}
+        header["groups"] = {
+            group.name: {channel.name: _properties(channel) for channel in group.channels()}
+            for group in file.groups()
+        }
+        starts = [c.properties.get("wf_start_time") for g in file.groups() for c in g.channels()]
+    if not streams:
+        raise FormatError(f"{filename!r} holds no channel with numbers")
+    streams.sort(key=lambda s: -s.n_channels * s.n_samples)
+    start = next((_plain(s) for s in starts if s is not None), None)
+    when = start if isinstance(start, datetime) else None
+    return RecordingInfo(filename, "tdms", tuple(streams), header, when)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").astype(datetime)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _properties(channel: Any) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in channel.properties.items()}
+
+
+def _rate(channel: Any) -> float | None:
+    step = channel.properties.get("wf_increment")
+    return 1 / float(step) if step is not None and float(step) > 0 else None
+
+
+def _streams(filename: str, group: Any) -> list[StreamInfo]:
+    """Streams of one group: channels of equal rate, length and type."""
+    kinds: dict[tuple[float | None, int, str], list[Any]] = {}
+    for channel in group.channels():
+        dtype = np.dtype(channel.dtype)
+        if dtype.kind in "iuf" and len(channel):
+            kinds.setdefault((_rate(channel), len(channel), dtype.str), []).append(channel)
+    streams = []
+    for (fs, length, code), channels in kinds.items():
+        name = group.name
+        if len(kinds) > 1:
+            name += f" {fs:g} Hz" if fs is not None else f" {length} {np.dtype(code).name}"
+        names = tuple(channel.name for channel in channels)
+        units = tuple(str(c.properties.get("unit_string", "") or "") for c in channels)
+        layout = TdmsLayout(filename, group.name, names, np.dtype(code), length)
+        offset = float(channels[0].properties.get("wf_start_offset", 0.0) or 0.0)
+        streams.append(
+            StreamInfo(name, "signal", fs, names, units, (Segment(layout),), start_time=offset)
+        )
+    return streams
+
+
+class TdmsBuffer(Buffer):
+    """Channels x samples of a TDMS file.
+
+    Parameters
+    ----------
+    layout : TdmsLayout
+        File, group and channels.
+    units_scale : float or (offset, factor), optional
+        A further scale over that of the file.
+    scaled : bool
+        Apply the scales that the file itself defines.
+    """
+
+    def __init__(self, layout: TdmsLayout, units_scale: Any = None, *, scaled: bool = True) -> None:
+        self.layout, self.scaled = layout, scaled
+        self._lock = threading.Lock()
+        self._file: Any = None
+        dtype = layout.dtype if scaled else self._stored_dtype()
+        super().__init__(layout.shape, dtype, units_scale=units_scale, filename=layout.filename)
+
+    def _channel(self, number: int) -> Any:
+        if self._file is None:
+            self._file = _open(self.layout.filename)
+        return self._file[self.layout.group][self.layout.channels[number]]
+
+    def _stored(self, number: int, start: int, stop: int) -> np.ndarray:
+        values = self._channel(number).read_data(start, stop - start, scaled=False)
+        # DAQmx data come as a dictionary with one entry per scaler.
+        return next(iter(values.values())) if isinstance(values, dict) else values
+
+    def _stored_dtype(self) -> np.dtype:
+        return np.asarray(self._stored(0, 0, 1)).dtype
+
+    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
+        channels, times = selection.selectors
+        if isinstance(times, int):
+            out, times = out[..., None], range(times, times + 1)
+        if isinstance(channels, int):
+            out, channels = out[None], range(channels, channels + 1)
+        positions = np.asarray(times, dtype=np.int64)
+        start, stop = int(positions.min()), int(positions.max()) + 1
+        scale = None if self._scale is None else self._scale.select((channels, times))
+        values = np.empty(out.shape, self.map_dtype)
+        with self._lock:
+            for row, channel in enumerate(np.asarray(channels).tolist()):
+                values[row] = self._one(channel, start, stop)[positions - start]
+        if scale is None:
+            np.copyto(out, values, casting="same_kind")
+        else:
+            scale.convert(values, out)
+
+    def _one(self, channel: int, start: int, stop: int) -> np.ndarray:
+        if not self.scaled:
+            return np.asarray(self._stored(channel, start, stop))
+        return np.asarray(self._channel(channel).read_data(start, stop - start))
+
+    def _temporary_bytes(self, selection: Selection) -> int:
+        times = selection.selectors[1]
+        if isinstance(times, int):
+            return 0
+        positions = np.asarray(times)
+        span = int(positions.max()) - int(positions.min()) + 1 if len(positions) else 0
+        return selection.size * self.map_dtype.itemsize + 2 * span * self.map_dtype.itemsize
+
+    @property
+    def raw(self) -> Buffer:
+        """The numbers as stored, without the file's own scales."""
+        return TdmsBuffer(self.layout, scaled=False) if self.scaled else self
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when it is read again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.layout, self.units_scale, self.scaled)
+
+
+def _reopen(layout: TdmsLayout, units_scale: Any, scaled: bool) -> TdmsBuffer:  # noqa: FBT001
+    return TdmsBuffer(layout, units_scale, scaled=scaled)
