@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Temporaries are a few tiles, or as large as the result: below this size they are not counted,
+# because counting them would take longer than a small read.
+_NEGLIGIBLE = 1 << 20
+
 
 class Buffer:
     """An array that may be on disk, read and written with NumPy's indexing.
@@ -175,7 +179,9 @@ class Buffer:
 
     def _guard(self, index: Index) -> None:
         nbytes = math.prod(index.shape) * self.dtype.itemsize
-        extra = 0 if index.selection is None else self._temporary_bytes(index.selection)
+        extra = 0
+        if nbytes > _NEGLIGIBLE and index.selection is not None:
+            extra = self._temporary_bytes(index.selection)
         check_allocation(nbytes, shape=index.shape, dtype=self.dtype, temporary=extra)
 
     def __getitem__(self, index: Any) -> Any:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ecogsource.buffers.storage.handles import Signature
+from ecogsource.buffers.storage.shuffle import Shuffled
 from ecogsource.params import load_params
 
 __all__ = ["CACHE", "CacheInfo", "ChunkCache", "chunk_cache_info", "clear_chunk_cache"]
+
+Owner: TypeAlias = "tuple[str, str, Signature | None]"
+Key: TypeAlias = tuple[Owner, int]
+Chunk: TypeAlias = "np.ndarray | Shuffled"
 
 
 class CacheInfo(NamedTuple):
@@ -36,18 +41,19 @@ class CacheInfo(NamedTuple):
 
 
 class ChunkCache:
-    """Decoded chunks by (owner, chunk number).
+    """Decoded chunks by owner (file, dataset, state of the file) and chunk number.
 
     Arrays in the cache are shared between threads: they are only ever read.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._chunks: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._chunks: OrderedDict[Key, Chunk] = OrderedDict()
+        self._paths: set[str] = set()
         self._nbytes = 0
         self._hits = self._misses = 0
 
-    def get(self, key: Hashable) -> np.ndarray | None:
+    def get(self, key: Key) -> Chunk | None:
         """Return a decoded chunk, or ``None``; counts a hit or a miss."""
         with self._lock:
             chunk = self._chunks.get(key)
@@ -58,7 +64,7 @@ class ChunkCache:
                 self._chunks.move_to_end(key)
         return chunk
 
-    def put(self, key: Hashable, chunk: np.ndarray, limit: int) -> None:
+    def put(self, key: Key, chunk: Chunk, limit: int) -> None:
         """Keep a decoded chunk, if it fits, at the cost of the oldest ones."""
         if chunk.nbytes > limit:
             return
@@ -67,20 +73,24 @@ class ChunkCache:
             if old is not None:
                 self._nbytes -= old.nbytes
             self._chunks[key] = chunk
+            self._paths.add(key[0][0])
             self._nbytes += chunk.nbytes
             while self._nbytes > limit:
                 self._nbytes -= self._chunks.popitem(last=False)[1].nbytes
 
-    def discard(self, owner: Hashable) -> None:
-        """Forget the chunks of one owner, whose file changed."""
+    def discard(self, path: str) -> None:
+        """Forget the chunks of a file that was written to."""
         with self._lock:
-            for key in [k for k in self._chunks if isinstance(k, tuple) and k[0] == owner]:
-                self._nbytes -= self._chunks.pop(key).nbytes
+            if path in self._paths:
+                self._paths.discard(path)
+                for key in [k for k in self._chunks if k[0][0] == path]:
+                    self._nbytes -= self._chunks.pop(key).nbytes
 
     def clear(self) -> None:
         """Forget everything and set the counters to zero."""
         with self._lock:
             self._chunks.clear()
+            self._paths.clear()
             self._nbytes = self._hits = self._misses = 0
 
     def info(self) -> CacheInfo:

@@ -1,7 +1,13 @@
-"""Reading and writing arrays that lie in a file as they lie in memory: flat and contiguous data."""
+"""Reading and writing arrays that lie in a file as they lie in memory: flat and contiguous data.
+
+Small and sparse reads copy from a map of the file. Large dense ones go tile by tile, in threads:
+runs of bytes are read straight to their place where they fit as they are, else through a scratch
+array that stays in the cache while it is transposed, cast and scaled.
+"""
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import threading
@@ -9,12 +15,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecogsource.buffers.storage.grid import Key, Selector, outer_shape, slice_of
+from ecogsource.buffers.storage.grid import (
+    Box,
+    Selector,
+    bounds,
+    boxes,
+    is_unit,
+    length,
+    outer_shape,
+    slice_of,
+)
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
-from ecogsource.buffers.storage.place import Affine, assign_outer, place
+from ecogsource.buffers.storage.place import Affine, assign_outer, copy_into, grid_slices, place
+from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import ReadOnlyError
 
 __all__ = ["ContiguousStorage"]
+
+SMALL_BYTES = 1 << 18
+TILE_BYTES = 1 << 19
+SPAN_BYTES = 1 << 20
+WANTED_BYTES = 1 << 16
+RUN_BYTES = 1 << 12
+DENSE = 0.3
+# What one access to a map brings in around it.
+FAULT_BYTES = 1 << 16
 
 
 class ContiguousStorage:
@@ -54,6 +79,8 @@ class ContiguousStorage:
         self._pool = pool
         self._signature = signature_of(path) if signature is None else signature
         self._write_lock = threading.Lock()
+        sizes = [*shape[1:], dtype.itemsize]
+        self._strides = tuple(math.prod(sizes[axis:]) for axis in range(len(shape)))
 
     def read_into(
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
@@ -79,16 +106,125 @@ class ContiguousStorage:
         handle = self._pool.acquire(self.path)
         try:
             self._check(handle)
-            view = self._view(handle)
-            where = (slice(None),) * out.ndim
-            place(view, [_key(s) for s in selectors], out, where, affine)
-            handle.touched(out.size * self.dtype.itemsize)
+            if out.size * self.dtype.itemsize <= SMALL_BYTES:
+                self._read_small(handle, selectors, out, affine)
+            else:
+                self._read_large(handle, selectors, out, affine)
         finally:
             self._pool.release(handle)
 
     def temporary_bytes(self, selectors: Sequence[Selector]) -> int:
-        """Return an upper bound of the bytes that a read needs besides its result."""
-        return 0
+        """Return an upper bound of the bytes that a read needs besides its result, per thread."""
+        size = math.prod(length(s) for s in selectors) * self.dtype.itemsize
+        return min(4 * TILE_BYTES, 2 * size)
+
+    def _read_small(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> None:
+        keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
+        place(self._view(handle), keys, out, (slice(None),) * out.ndim, affine)
+        rows = out.size // length(selectors[-1]) if selectors else 1
+        handle.touched(rows * FAULT_BYTES)
+
+    def _read_large(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> None:
+        axis = self._run_axis(selectors)
+        run_bytes = length(selectors[axis]) * self._strides[axis]
+        if run_bytes >= RUN_BYTES:
+            self._read_runs(handle, selectors, axis, out, affine)
+            return
+        intervals = [bounds(s) for s in selectors]
+        rows = (intervals[0][1] - intervals[0][0]) * self._strides[0]
+        if out.size * self.dtype.itemsize > DENSE * rows:
+            reader = self._read_box
+            edges = [max(1, TILE_BYTES // self._strides[0]), *self.shape[1:]]
+            origin = [intervals[0][0], *[0] * (len(edges) - 1)]
+        else:
+            reader = self._copy_box
+            spans = [high - low for low, high in intervals]
+            density = out.size / math.prod(spans)
+            edges = _tile_edges(spans, self.dtype.itemsize, density)
+            origin = [low for low, _ in intervals]
+
+        def work(box: Box) -> None:
+            part = None if affine is None else affine.at(box.where)
+            reader(handle, box, out, part)
+
+        run(work, list(boxes(selectors, edges, origin)), out.size * self.dtype.itemsize)
+
+    def _run_axis(self, selectors: Sequence[Selector]) -> int:
+        """Return the axis along which the selection is one run of bytes per row before it."""
+        axis = len(selectors) - 1
+        while axis and is_unit(selectors[axis]) and length(selectors[axis]) == self.shape[axis]:
+            axis -= 1
+        if not is_unit(selectors[axis]):
+            axis = min(axis + 1, len(selectors) - 1)
+        return axis
+
+    def _read_runs(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        axis: int,
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> None:
+        """Read long runs of bytes, one per combination of positions before `axis`."""
+        axes = tuple(None if isinstance(s, int) else slice(None) for s in selectors)
+        whole = out[axes]
+        scale = None if affine is None else affine.at(axes) if affine.varies else affine
+        positions = [_positions(s) for s in selectors[:axis]]
+        first = bounds(selectors[axis])[0]
+        base = self.offset + first * self._strides[axis]
+        edges, room = [1] * (axis + 1), TILE_BYTES
+        for i in reversed(range(axis + 1)):
+            step = self._strides[axis] if i == axis else 1
+            edges[i] = max(1, min(whole.shape[i], room // step))
+            room //= edges[i] * step
+
+        def work(tile: tuple[slice, ...]) -> None:
+            target = whole[tile]
+            direct = scale is None and target.dtype == self.dtype and _rows_fit(target, axis)
+            block = target
+            if not direct:
+                memory = scratch(target.size * self.dtype.itemsize)
+                block = np.frombuffer(memory, self.dtype).reshape(target.shape)
+            starts = [p[t.start : t.stop] for p, t in zip(positions, tile, strict=False)]
+            begin = base + tile[axis].start * self._strides[axis]
+            for index in np.ndindex(target.shape[:axis]):
+                ahead = (starts[i][n] * self._strides[i] for i, n in enumerate(index))
+                handle.read(block[index], begin + sum(ahead))
+            if not direct:
+                full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
+                copy_into(target, block, None if scale is None else scale.at(full))
+
+        run(work, list(grid_slices(whole.shape[: axis + 1], edges)), out.size * self.dtype.itemsize)
+
+    def _read_box(self, handle: Handle, box: Box, out: np.ndarray, affine: Affine | None) -> None:
+        """Read whole rows of the first axis, and keep what is wanted of them."""
+        rows = box.extent[0]
+        memory = scratch(rows * self._strides[0])
+        block = np.frombuffer(memory, self.dtype).reshape((rows, *self.shape[1:]))
+        handle.read(block, self.offset + box.start[0] * self._strides[0])
+        inner = tuple(slice(a, a + n) for a, n in zip(box.start[1:], box.extent[1:], strict=True))
+        place(block[(slice(None), *inner)], box.local, out, box.where, affine)
+
+    def _copy_box(self, handle: Handle, box: Box, out: np.ndarray, affine: Affine | None) -> None:
+        """Copy sparse positions from the map."""
+        key = tuple(slice(a, a + n) for a, n in zip(box.start, box.extent, strict=True))
+        place(self._view(handle)[key], box.local, out, box.where, affine)
+        rows = math.prod(box.extent[:-1])
+        span = box.extent[0] * self._strides[0]
+        handle.touched(min(span, rows * (FAULT_BYTES + box.extent[-1] * self.dtype.itemsize)))
 
     def write_from(self, selectors: Sequence[Selector], values: np.ndarray) -> None:
         """Write values of the selection's shape; of repeated positions the last one wins.
@@ -102,6 +238,7 @@ class ContiguousStorage:
             raise ReadOnlyError(f"{self.path!r} was opened for reading only")
         if 0 in outer_shape(selectors):
             return
+        keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
         with self._write_lock:
             try:
                 fd = os.open(self.path, os.O_RDWR)
@@ -110,22 +247,41 @@ class ContiguousStorage:
             try:
                 with mmap.mmap(fd, 0, access=mmap.ACCESS_WRITE) as shared:
                     view = np.ndarray(self.shape, self.dtype, shared, self.offset)
-                    assign_outer(view, [_key(s) for s in selectors], values)
+                    assign_outer(view, keys, values)
                     del view
             finally:
                 os.close(fd)
             self._signature = self._pool.note_write(self.path)
 
     def _check(self, handle: Handle) -> None:
-        if handle.state() != self._signature:
-            written = self._pool.own_write(self.path)
-            if written is not None and written == handle.state():
-                self._signature = written
+        state = handle.state()
+        if state == self._signature:
+            return
+        if state == self._pool.own_write(self.path):
+            self._signature = state
         handle.check(self._signature)
 
     def _view(self, handle: Handle) -> np.ndarray:
         return np.ndarray(self.shape, self.dtype, handle.map(), self.offset)
 
 
-def _key(selector: Selector) -> Key:
-    return slice_of(selector) if isinstance(selector, range) else selector
+def _positions(selector: Selector) -> Sequence[int]:
+    if isinstance(selector, int):
+        return (selector,)
+    return selector if isinstance(selector, range) else selector.tolist()
+
+
+def _rows_fit(target: np.ndarray, axis: int) -> bool:
+    """Tell whether each row, from `axis` on, is contiguous."""
+    return bool(target[(0,) * axis].flags.c_contiguous)
+
+
+def _tile_edges(spans: Sequence[int], itemsize: int, density: float) -> list[int]:
+    """Choose boxes that fit the cache but are worth the trouble, long along the last axes."""
+    least = int(WANTED_BYTES / max(density, 1e-6))
+    room = max(SPAN_BYTES, least) // itemsize
+    edges = [1] * len(spans)
+    for axis in reversed(range(len(spans))):
+        edges[axis] = max(1, min(spans[axis], room))
+        room //= edges[axis]
+    return edges

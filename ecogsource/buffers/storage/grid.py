@@ -1,24 +1,29 @@
 """Cutting a selection along the regular grid of chunks or tiles.
 
-A selection is a tuple of selectors, one per axis: an ``int`` (the axis is dropped from the result),
-a ``range`` of positions (any step) or a 1-D ``int64`` array (any order, with repeats). All positions
-are in bounds. The functions here are pure arithmetic: they say, for each grid cell that a selection
-touches, which positions inside the cell are wanted and where in the result they go.
+A selection is a tuple of selectors, one per axis: an ``int`` (the axis is dropped from the
+result), a ``range`` of positions (any step) or a 1-D ``int64`` array (any order, with repeats). All
+positions are in bounds. The functions here are pure arithmetic: they say, for each grid cell that a
+selection touches, which positions inside the cell are wanted and where in the result they go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 __all__ = [
     "AxisPiece",
+    "Box",
+    "BoxPiece",
     "Key",
     "Selector",
     "axis_pieces",
     "bounds",
+    "boxes",
+    "is_unit",
     "length",
     "outer_shape",
     "slice_of",
@@ -55,6 +60,11 @@ def length(selector: Selector) -> int:
 def outer_shape(selectors: Sequence[Selector]) -> tuple[int, ...]:
     """Return the shape of a selection: one length per axis, integer axes dropped."""
     return tuple(len(s) for s in selectors if not isinstance(s, int))
+
+
+def is_unit(selector: Selector) -> bool:
+    """Tell whether a selector is a run of neighbours in rising order."""
+    return isinstance(selector, int) or (isinstance(selector, range) and selector.step == 1)
 
 
 def bounds(selector: Selector) -> tuple[int, int]:
@@ -167,3 +177,95 @@ def _array_pieces(positions: np.ndarray, cell_length: int) -> Iterable[AxisPiece
             where = tidy(order[begin:end])
             chosen = positions[order[begin:end]]
         yield AxisPiece(cell, tidy(chosen - cell * cell_length), where)
+
+
+class BoxPiece(NamedTuple):
+    """One axis of a box: the interval that encloses a piece, and the piece inside it.
+
+    Parameters
+    ----------
+    start, extent : int
+        The interval along the axis.
+    local : int, slice or int64 array
+        Positions wanted, counted from `start`.
+    where : slice, int64 array or None
+        Positions in the result; ``None`` where an integer dropped the axis.
+    """
+
+    start: int
+    extent: int
+    local: Key
+    where: slice | np.ndarray | None
+
+
+class Box(NamedTuple):
+    """A box of an array, and what of it is wanted where.
+
+    Parameters
+    ----------
+    start, extent : tuple of int
+        Lowest corner and shape of the box.
+    local : tuple of int, slice or int64 array
+        Positions wanted, counted from the corner.
+    where : tuple of slice or int64 array
+        Positions in the result, one per axis of the result.
+    """
+
+    start: tuple[int, ...]
+    extent: tuple[int, ...]
+    local: tuple[Key, ...]
+    where: tuple[slice | np.ndarray, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether the whole box is wanted, in rising order, in one place of the result."""
+        return all(
+            isinstance(key, int) or (isinstance(key, slice) and key.step == 1)
+            for key in (*self.local, *self.where)
+        )
+
+
+def boxes(
+    selectors: Sequence[Selector], edges: Sequence[int], origin: Sequence[int]
+) -> Iterator[Box]:
+    """Cut a selection into boxes along a regular grid.
+
+    Parameters
+    ----------
+    selectors : sequence of int, range or int64 array
+        One per axis.
+    edges : sequence of int
+        Lengths of the grid's cells.
+    origin : sequence of int
+        A corner of the grid, not above any selected position.
+    """
+    axes = [
+        [_box_piece(piece, edge, low) for piece in axis_pieces(_lower(selector, low), edge)]
+        for selector, edge, low in zip(selectors, edges, origin, strict=True)
+    ]
+    for pieces in itertools.product(*axes):
+        start, extent, local, where = zip(*pieces, strict=True) if pieces else ((),) * 4
+        yield Box(start, extent, local, tuple(key for key in where if key is not None))
+
+
+def _lower(selector: Selector, low: int) -> Selector:
+    if low == 0:
+        return selector
+    if isinstance(selector, range):
+        return range(selector.start - low, selector.stop - low, selector.step)
+    return selector - low
+
+
+def _box_piece(piece: AxisPiece, edge: int, low: int) -> BoxPiece:
+    start = low + piece.cell * edge
+    local = piece.local
+    if isinstance(local, int):
+        return BoxPiece(start + local, 1, 0, None)
+    if isinstance(local, slice):
+        inner = range(edge)[local]
+        first, end = bounds(inner)
+        moved: Key = slice_of(range(inner.start - first, inner.stop - first, inner.step))
+    else:
+        first, end = bounds(local)
+        moved = local - first
+    return BoxPiece(start + first, end - first, moved, piece.where)

@@ -160,15 +160,22 @@ class FilePool:
         with self.lock:
             self._users[path] = self._users.get(path, 0) + 1
 
-    def drop_writer(self, path: str) -> None:
-        """Count one user less; the last one closes the file."""
+    def drop_writer(self, path: str) -> bool:
+        """Count one user less; the last one closes the file. Return whether it was closed."""
         with self.lock:
             self._users[path] = self._users.get(path, 1) - 1
-            if self._users[path] <= 0:
-                del self._users[path]
-                file = self._writers.pop(path, None)
-                if file is not None and file.id.valid:
-                    file.close()
+            if self._users[path] > 0:
+                return False
+            del self._users[path]
+            file = self._writers.pop(path, None)
+            if file is None or not file.id.valid:
+                return False
+            file.close()
+            return True
+
+    def has_writer(self, path: str) -> bool:
+        """Tell whether this process has a file open for writing through this pool."""
+        return path in self._writers
 
     def forget(self, path: str) -> None:
         """Close a file that is open for reading."""

@@ -16,12 +16,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
 __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 
 MAX_HANDLES = 128
-RESIDENT_LIMIT = 24 * 2**20
+MAPPED_LIMIT = 384 * 2**20
+COUNTED_BYTES = 32 * 2**20
 
 
 class Signature(NamedTuple):
@@ -60,6 +63,18 @@ def _open_error(path: str, error: OSError) -> Exception:
     return DataPathError(f"cannot open {path!r}: {error.strerror}. Was it moved or deleted?")
 
 
+def mapped_bytes() -> int:
+    """Return how many bytes of files this process has in memory through maps.
+
+    Systems that do not tell have no way to give pages back either; for them it is 0.
+    """
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except OSError:
+        return 0
+
+
 class Handle:
     """One open file: a descriptor, and a map made when first needed.
 
@@ -77,7 +92,7 @@ class Handle:
         self.path = path
         self.users = 0
         self._map: mmap.mmap | None = None
-        self._resident = 0
+        self._counted = 0
         self._lock = threading.Lock()
 
     def state(self) -> Signature:
@@ -117,12 +132,56 @@ class Handle:
         return self._map
 
     def touched(self, nbytes: int) -> None:
-        """Count bytes read through the map; drop its pages before they fill the memory."""
-        self._resident += nbytes
-        if self._resident > RESIDENT_LIMIT and self._map is not None:
-            self._resident = 0
-            if hasattr(mmap, "MADV_DONTNEED"):
-                self._map.madvise(mmap.MADV_DONTNEED)
+        """Count bytes read through the map; give its pages back when there are too many.
+
+        Pages of a map belong to the system's file cache and are no loss to others, but they count
+        as memory of this process.
+
+        Parameters
+        ----------
+        nbytes : int
+            How much more is mapped now, at most.
+        """
+        self._counted += nbytes
+        if self._counted < COUNTED_BYTES:
+            return
+        self._counted = 0
+        if self._map is not None and mapped_bytes() > MAPPED_LIMIT:
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def read(self, target: np.ndarray | memoryview, offset: int) -> None:
+        """Fill contiguous memory with the bytes at some offset.
+
+        Raises
+        ------
+        CorruptDataError
+            If the file ends before, or the system cannot read it.
+        """
+        wanted = target.nbytes
+        try:
+            got = os.preadv(self.fd, [target], offset)
+        except OSError as error:
+            raise self._unreadable(error, offset) from error
+        if got != wanted:
+            self._read_rest(memoryview(target).cast("B"), got, offset)
+
+    def _read_rest(self, target: memoryview, got: int, offset: int) -> None:
+        """Go on after a short read: a signal, a very long read, or the end of the file."""
+        while got < len(target):
+            try:
+                more = os.preadv(self.fd, [target[got:]], offset + got)
+            except OSError as error:
+                raise self._unreadable(error, offset + got) from error
+            if more == 0:
+                raise CorruptDataError(
+                    f"the file ends early: {len(target)} bytes wanted, {got} found",
+                    self.path,
+                    offset + got,
+                )
+            got += more
+
+    def _unreadable(self, error: OSError, offset: int) -> CorruptDataError:
+        return CorruptDataError(f"cannot be read: {error.strerror}", self.path, offset)
 
     def close(self) -> None:
         """Close the descriptor; the map goes with the last array that looks into it."""
@@ -145,7 +204,7 @@ class HandlePool:
         self.limit = _default_limit() if limit is None else limit
         self._handles: OrderedDict[str, Handle] = OrderedDict()
         self._lock = threading.Lock()
-        self._own_writes: dict[str, Signature] = {}
+        self._own_writes: dict[str, tuple[int, Signature]] = {}
 
     def __len__(self) -> int:
         return len(self._handles)
@@ -202,12 +261,19 @@ class HandlePool:
     def note_write(self, path: str) -> Signature:
         """Remember the state of a file after this process wrote to it, and return it."""
         signature = signature_of(path)
-        self._own_writes[path] = signature
+        with self._lock:
+            self._own_writes[path] = (self.generation(path) + 1, signature)
         return signature
+
+    def generation(self, path: str) -> int:
+        """Return how many times `note_write` was called for a file."""
+        written = self._own_writes.get(path)
+        return 0 if written is None else written[0]
 
     def own_write(self, path: str) -> Signature | None:
         """Return the state that the last write of this process left, if there was one."""
-        return self._own_writes.get(path)
+        written = self._own_writes.get(path)
+        return None if written is None else written[1]
 
     def _shrink(self, keep: Handle) -> None:
         excess = len(self._handles) - self.limit
@@ -234,7 +300,7 @@ def _default_limit() -> int:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return MAX_HANDLES
-    return max(4, min(MAX_HANDLES, soft // 4))
+    return max(4, min(MAX_HANDLES, soft // 8))
 
 
 POOL = HandlePool()

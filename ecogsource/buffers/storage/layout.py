@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from ecogsource.errors import DataPathError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["ChunkIndex", "Layout", "describe", "read_index"]
+__all__ = ["ChunkIndex", "Layout", "check_sources", "dense_grid", "describe", "read_index"]
 
 DENSE_CELLS = 1 << 22
 MISSING = -1
@@ -42,6 +44,10 @@ class Layout:
         Codes and parameters of the filters, in the order in which they were applied.
     fill : numpy scalar or None
         What chunks that were never written hold.
+    sources : tuple of str
+        Other files that hold the values of a virtual or external dataset.
+    growing : bool
+        Whether the file is read while somebody writes to it (SWMR).
     """
 
     path: str
@@ -54,6 +60,8 @@ class Layout:
     offset: int = 0
     filters: tuple[tuple[int, tuple[int, ...]], ...] = ()
     fill: np.generic | None = None
+    sources: tuple[str, ...] = ()
+    growing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +91,33 @@ def describe(dataset: h5py.Dataset) -> Layout:
     DataPathError
         If the file of a virtual or external dataset's values is missing.
     """
-    path, name = dataset.file.filename, dataset.name
+    file = dataset.file
+    path = os.path.abspath(file.filename)  # noqa: PTH100 - resolve() would follow links
     try:
         signature = signature_of(path)
     except DataPathError:
         signature = None
-    if dataset.is_virtual:
-        _check_virtual_sources(dataset)
-    elif dataset.external:
-        _check_external_files(dataset)
     kind, offset = _kind(dataset)
-    if signature is None or name is None or dataset.file.driver not in ("sec2", "stdio"):
+    if signature is None or not dataset.name or file.driver not in ("sec2", "stdio"):
         kind = "library"
-    shape = () if dataset.shape is None else dataset.shape
-    return Layout(
+    if file.swmr_mode:
+        kind = "library"
+    layout = Layout(
         path=path,
-        name=name or "",
+        name=dataset.name or "",
         signature=signature,
-        shape=shape,
+        shape=() if dataset.shape is None else dataset.shape,
         dtype=dataset.dtype,
         chunks=dataset.chunks,
         kind=kind,
         offset=offset,
         filters=_filters(dataset),
         fill=_fill(dataset, kind),
+        sources=_sources(dataset),
+        growing=file.swmr_mode,
     )
+    check_sources(layout)
+    return layout
 
 
 def _kind(dataset: h5py.Dataset) -> tuple[str, int]:
@@ -151,42 +161,47 @@ def _fill(dataset: h5py.Dataset, kind: str) -> np.generic | None:
     return value[()]
 
 
-def _check_virtual_sources(dataset: h5py.Dataset) -> None:
-    """HDF5 shows fill values where a source file is missing; refuse to."""
-    folder = Path(dataset.file.filename).resolve().parent
-    for source in dataset.virtual_sources():
-        name = source.file_name
-        if name == "." or "%" in name:
-            continue
-        if not Path(name).exists() and not (folder / name).exists():
-            raise DataPathError(
-                f"virtual dataset {dataset.name!r} in {dataset.file.filename!r} needs "
-                f"{name!r}, which is missing. Its values would read as fill values"
-            )
+def _sources(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Return the other files that the values of a dataset come from."""
+    if dataset.is_virtual:
+        names = [source.file_name for source in dataset.virtual_sources()]
+    else:
+        names = [name for name, _, _ in dataset.external or ()]
+    # "." is the file itself; "%b" stands for a number that HDF5 counts up.
+    return tuple(sorted({name for name in names if name != "." and "%" not in name}))
 
 
-def _check_external_files(dataset: h5py.Dataset) -> None:
-    folder = Path(dataset.file.filename).resolve().parent
-    for name, _, _ in dataset.external:
-        if not Path(name).exists() and not (folder / name).exists():
-            raise DataPathError(
-                f"dataset {dataset.name!r} in {dataset.file.filename!r} keeps its values in "
-                f"{name!r}, which is missing"
-            )
+def check_sources(layout: Layout) -> None:
+    """Make sure that the values of a virtual or external dataset are there.
 
+    HDF5 does not: where a file is missing it silently gives fill values.
 
-def read_index(dataset: h5py.Dataset, layout: Layout) -> ChunkIndex | None:
-    """Read the index of a chunked dataset.
-
-    Returns
-    -------
-    ChunkIndex or None
-        ``None`` if the grid is too large to be held as dense arrays.
+    Raises
+    ------
+    DataPathError
+        If a file is missing.
     """
-    chunks = layout.chunks or ()
-    grid = tuple(-(-n // c) for n, c in zip(layout.shape, chunks, strict=True))
-    if int(np.prod(grid, dtype=object)) > DENSE_CELLS:
-        return None
+    folder = Path(layout.path).parent
+    for name in layout.sources:
+        if not Path(name).exists() and not (folder / name).exists():
+            raise DataPathError(
+                f"dataset {layout.name!r} of {layout.path!r} has values in {name!r}, which is "
+                "missing. They would read as fill values"
+            )
+
+
+def dense_grid(layout: Layout) -> bool:
+    """Tell whether the index of a chunked dataset is small enough to be held as dense arrays."""
+    return math.prod(_grid(layout)) <= DENSE_CELLS
+
+
+def _grid(layout: Layout) -> tuple[int, ...]:
+    return tuple(-(-n // c) for n, c in zip(layout.shape, layout.chunks or (), strict=True))
+
+
+def read_index(dataset: h5py.Dataset, layout: Layout) -> ChunkIndex:
+    """Read the index of a chunked dataset."""
+    chunks, grid = layout.chunks or (), _grid(layout)
     offsets = np.full(grid, MISSING, dtype=np.int64)
     sizes = np.zeros(grid, dtype=np.int64)
     masks = np.zeros(grid, dtype=np.uint32)

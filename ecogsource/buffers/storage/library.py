@@ -8,19 +8,17 @@ read, changed in memory and written back.
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecogsource.buffers.storage.grid import (
-    AxisPiece,
-    Key,
+    Box,
     Selector,
-    axis_pieces,
     bounds,
+    boxes,
     outer_shape,
 )
 from ecogsource.buffers.storage.place import Affine, assign_outer, place, take_outer
@@ -101,11 +99,11 @@ class LibraryReader:
                 value = self._lend()[()]
             place(np.asarray(value, self.dtype), (), out, (), affine)
             return
-        for box, local, where in self._tiles(selectors):
+        for box in boxes(selectors, self.tile, (0,) * len(self.shape)):
             with self._lock:
-                block = self._lend()[box]
-            part = None if affine is None else affine.at(where)
-            place(block, local, out, where, part)
+                block = self._lend()[_hyperslab(box)]
+            part = None if affine is None else affine.at(box.where)
+            place(block, box.local, out, box.where, part)
 
     def write_from(self, selectors: Sequence[Selector], values: np.ndarray) -> None:
         """Write values of the selection's shape; of repeated positions the last one wins."""
@@ -115,48 +113,19 @@ class LibraryReader:
             if not self.shape:
                 dataset[()] = values
                 return
-            for box, local, where in self._tiles(selectors):
-                _write_tile(dataset, box, local, take_outer(values, where), self.dtype)
-
-    def _tiles(
-        self, selectors: Sequence[Selector]
-    ) -> Iterator[tuple[tuple[slice, ...], tuple[Key, ...], tuple[slice | np.ndarray, ...]]]:
-        """Yield (bounding box, keys inside the box, keys in the result) of each touched tile."""
-        axes = [
-            [_boxed(piece, edge) for piece in axis_pieces(selector, edge)]
-            for selector, edge in zip(selectors, self.tile, strict=True)
-        ]
-        for combination in itertools.product(*axes):
-            box, local, where = zip(*combination, strict=True)
-            yield box, local, tuple(key for key in where if key is not None)
+            for box in boxes(selectors, self.tile, (0,) * len(self.shape)):
+                _write_box(dataset, box, take_outer(values, box.where), self.dtype)
 
 
-def _boxed(piece: AxisPiece, edge: int) -> tuple[slice, Key, slice | np.ndarray | None]:
-    """Shrink a piece to its bounding interval: (interval in the dataset, key inside, where)."""
-    start = piece.cell * edge
-    local = piece.local
-    if isinstance(local, int):
-        return slice(start + local, start + local + 1), 0, None
-    if isinstance(local, slice):
-        low, high = bounds(range(edge)[local])
-        inner: Key = slice(local.start - low, None if local.step < 0 else high - low, local.step)
-    else:
-        low, high = bounds(local)
-        inner = local - low
-    return slice(start + low, start + high), inner, piece.where
+def _hyperslab(box: Box) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(box.start, box.extent, strict=True))
 
 
-def _write_tile(
-    dataset: h5py.Dataset,
-    box: tuple[slice, ...],
-    local: tuple[Key, ...],
-    values: np.ndarray,
-    dtype: np.dtype,
-) -> None:
-    extent = tuple(s.stop - s.start for s in box)
-    covered = all(
-        isinstance(key, int) or (isinstance(key, slice) and abs(key.step) == 1) for key in local
+def _write_box(dataset: h5py.Dataset, box: Box, values: np.ndarray, dtype: np.dtype) -> None:
+    whole = all(
+        isinstance(key, int) or (isinstance(key, slice) and abs(key.step) == 1) for key in box.local
     )
-    block = np.empty(extent, dtype) if covered else dataset[box]
-    assign_outer(block, local, values)
-    dataset[box] = block
+    slab = _hyperslab(box)
+    block = np.empty(box.extent, dtype) if whole else dataset[slab]
+    assign_outer(block, box.local, values)
+    dataset[slab] = block

@@ -6,7 +6,7 @@ when it is transposed, cast and scaled, and no temporary of the size of the resu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from ecogsource.buffers.scaling import Scale
     from ecogsource.indexing import Selection
 
-__all__ = ["Affine", "assign_outer", "copy_into", "place", "take_outer"]
+__all__ = [
+    "Affine",
+    "assign_outer",
+    "copy_into",
+    "drop_integers",
+    "grid_slices",
+    "place",
+    "single_list",
+    "take_outer",
+]
 
 TILE_ELEMENTS = 1 << 16
 ROW_LOOP_LIMIT = 64
@@ -61,14 +70,18 @@ class Affine(NamedTuple):
         turned = [None if v is None else v.T for v in (self.offset, self.factor)]
         return Affine(*turned, self.dtype)
 
-    def at(self, where: Sequence[slice | np.ndarray]) -> Affine:
-        """Return the part that belongs to a piece of the selection."""
+    def at(self, where: Sequence[slice | np.ndarray | None]) -> Affine:
+        """Return the part that belongs to a piece of the selection; ``None`` adds an axis."""
         return Affine(_part(self.offset, where), _part(self.factor, where), self.dtype)
 
 
-def _part(value: np.ndarray | None, where: Sequence[slice | np.ndarray]) -> np.ndarray | None:
-    if value is None or value.size == 1:
+def _part(
+    value: np.ndarray | None, where: Sequence[slice | np.ndarray | None]
+) -> np.ndarray | None:
+    if value is None or value.ndim == 0:
         return value
+    if any(key is None for key in where):
+        return value[tuple(where)]
     for axis, key in enumerate(where):
         if value.shape[axis] != 1:
             value = value[(slice(None),) * axis + (key,)]
@@ -154,29 +167,72 @@ def _place_lists(
     where: Sequence[slice | np.ndarray],
     affine: Affine | None,
 ) -> None:
-    """Place with lists: short ones row by row as views, long ones by a gather and a scatter."""
-    kept = [axis for axis, key in enumerate(local) if not isinstance(key, int)]
-    for position, axis in enumerate(kept):
-        source, target = local[axis], where[position]
-        if not isinstance(source, np.ndarray) and not isinstance(target, np.ndarray):
-            continue
-        sources = _positions(source, block.shape[axis])
-        if len(sources) > ROW_LOOP_LIMIT:
-            continue
-        targets = _positions(target, out.shape[position]).tolist()
-        for i, (one, to) in enumerate(zip(sources.tolist(), targets, strict=True)):
-            step_local = (*local[:axis], slice(one, one + 1), *local[axis + 1 :])
-            step_where = (*where[:position], slice(to, to + 1), *where[position + 1 :])
-            row = [slice(None)] * len(where)
-            row[position] = slice(i, i + 1)
-            place(block, step_local, out, step_where, affine and affine.at(row))
+    """Place with lists: one short list row by row as views, others by gathering and scattering."""
+    block, keys = drop_integers(block, local)
+    rows = single_list(keys, where)
+    if rows is not None:
+        axis, pairs = rows
+        before = (slice(None),) * axis
+        source = block[tuple(_all_if_list(keys, axis))]
+        target = out[tuple(_all_if_list(where, axis))]
+        for i, (one, to) in enumerate(pairs):
+            part = None if affine is None else affine.at((*before, slice(i, i + 1)))
+            copy_into(
+                target[(*before, slice(to, to + 1))], source[(*before, slice(one, one + 1))], part
+            )
         return
-    values = take_outer(block, local)
+    values = take_outer(block, keys)
     if affine is not None:
         scaled = np.empty(values.shape, affine.dtype)
         copy_into(scaled, values, affine)
         values = scaled
     assign_outer(out, where, values)
+
+
+def drop_integers(
+    block: np.ndarray, keys: Sequence[Key]
+) -> tuple[np.ndarray, list[slice | np.ndarray]]:
+    """Apply the integers of an outer-product key, and return what is left of both."""
+    view = block[(*(key if isinstance(key, int) else slice(None) for key in keys), ...)]
+    return view, [key for key in keys if not isinstance(key, int)]
+
+
+def single_list(
+    local: Sequence[slice | np.ndarray], where: Sequence[slice | np.ndarray]
+) -> tuple[int, list[tuple[int, int]]] | None:
+    """Find the one axis with a short list on either side.
+
+    Returns
+    -------
+    axis : int
+    pairs : list of (int, int)
+        Positions in the block and in the result. ``None`` for both if several axes have lists, or
+        the list is long.
+    """
+    listed = [
+        axis
+        for axis, keys in enumerate(zip(local, where, strict=True))
+        if any(isinstance(key, np.ndarray) for key in keys)
+    ]
+    if len(listed) != 1:
+        return None
+    axis = listed[0]
+    one, to = local[axis], where[axis]
+    count = len(one) if isinstance(one, np.ndarray) else len(to)
+    if count > ROW_LOOP_LIMIT:
+        return None
+    return axis, list(zip(_counted(one, count), _counted(to, count), strict=True))
+
+
+def _counted(key: slice | np.ndarray, count: int) -> Iterable[int]:
+    if isinstance(key, np.ndarray):
+        return key.tolist()
+    return range(key.start, key.start + count * key.step, key.step)
+
+
+def _all_if_list(keys: Sequence[slice | np.ndarray], axis: int) -> Iterator[slice | np.ndarray]:
+    for i, key in enumerate(keys):
+        yield slice(None) if i == axis else key
 
 
 def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = None) -> None:
@@ -223,7 +279,7 @@ def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]
             break
         least = 256 if axis in fast else 1
         edges[axis] = min(shape[axis], max(least, edges[axis] * TILE_ELEMENTS // total, 1))
-    return _grid_slices(shape, edges)
+    return grid_slices(shape, edges)
 
 
 def _fast_axis(array: np.ndarray) -> int:
@@ -231,12 +287,12 @@ def _fast_axis(array: np.ndarray) -> int:
     return min(long, key=lambda axis: abs(array.strides[axis]), default=0)
 
 
-def _grid_slices(shape: Sequence[int], edges: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+def grid_slices(shape: Sequence[int], edges: Sequence[int]) -> Iterator[tuple[slice, ...]]:
     """Yield the tiles of a grid over a shape, last axis fastest."""
     if not shape:
         yield ()
         return
     n, edge = shape[0], edges[0]
     for start in range(0, n, edge):
-        for rest in _grid_slices(shape[1:], edges[1:]):
+        for rest in grid_slices(shape[1:], edges[1:]):
             yield (slice(start, min(n, start + edge)), *rest)

@@ -1,0 +1,267 @@
+"""Reading chunked HDF5 datasets without HDF5: own positioned reads, decoding in threads."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ecogsource.buffers.storage.cache import CACHE
+from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
+from ecogsource.buffers.storage.grid import (
+    AxisPiece,
+    Key,
+    Selector,
+    axis_pieces,
+    length,
+)
+from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool
+from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
+from ecogsource.buffers.storage.place import Affine, place
+from ecogsource.buffers.storage.shuffle import Shuffled
+from ecogsource.buffers.storage.threads import run, scratch
+from ecogsource.errors import CorruptDataError
+from ecogsource.params import load_params
+
+__all__ = ["INDICES", "ChunkedStorage", "IndexCache"]
+
+DENSE = 0.3
+KEPT_INDICES = 256
+
+
+class IndexCache:
+    """The chunk indices of the datasets used last, by file, dataset and state of the file.
+
+    Parameters
+    ----------
+    limit : int
+        Largest number of indices kept.
+    """
+
+    def __init__(self, limit: int = KEPT_INDICES) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._found: OrderedDict[object, ChunkIndex] = OrderedDict()
+
+    def get(self, key: object, read: Callable[[], ChunkIndex]) -> ChunkIndex:
+        """Return an index, reading it if it is not known."""
+        with self._lock:
+            index = self._found.get(key)
+            if index is not None:
+                self._found.move_to_end(key)
+                return index
+        index = read()
+        with self._lock:
+            self._found[key] = index
+            while len(self._found) > self._limit:
+                self._found.popitem(last=False)
+        return index
+
+
+INDICES = IndexCache()
+
+
+class _Cell(NamedTuple):
+    """One chunk, and what of it is wanted where."""
+
+    number: int
+    offset: int
+    size: int
+    mask: int
+    pieces: tuple[AxisPiece, ...]
+
+
+class ChunkedStorage:
+    """A chunked dataset whose bytes we read and decode ourselves.
+
+    Parameters
+    ----------
+    layout : Layout
+        A layout of kind ``'chunked'`` whose filters can be decoded.
+    load_index : callable
+        Returns the chunk index; called once, when the first data are read.
+    pool : HandlePool
+        Where descriptors come from.
+    """
+
+    def __init__(
+        self, layout: Layout, load_index: Callable[[], ChunkIndex], pool: HandlePool = POOL
+    ) -> None:
+        self.layout = layout
+        self.chunks = layout.chunks or ()
+        self.dtype = layout.dtype
+        self._native = layout.dtype.newbyteorder("=")
+        self._nbytes = math.prod(self.chunks) * self.dtype.itemsize
+        self._pool = pool
+        self._load_index = load_index
+        self._index: ChunkIndex | None = None
+        self._owner = (layout.path, layout.name, layout.signature)
+        self._keep_shuffle = (
+            bool(layout.filters)
+            and layout.filters[0] == (SHUFFLE, (self.dtype.itemsize,))
+            and Shuffled.supports(self.dtype)
+        )
+
+    def read_into(
+        self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
+    ) -> None:
+        """Read a selection into `out`, cast and scaled; see `ContiguousStorage.read_into`.
+
+        Raises
+        ------
+        CorruptDataError
+            If a chunk cannot be read or decoded, or the file changed since it was opened.
+        DataPathError
+            If the file vanished.
+        """
+        if out.size == 0:
+            return
+        handle = self._pool.acquire(self.layout.path)
+        try:
+            handle.check(self.layout.signature)
+            cells = self._cells(selectors)
+            reader = self._filtered(handle, out, affine) if self.layout.filters else None
+            if reader is None:
+                reader = self._plain(handle, out, affine)
+                nbytes = out.size * self.dtype.itemsize
+            else:
+                nbytes = len(cells) * self._nbytes
+            run(reader, cells, nbytes)
+        finally:
+            self._pool.release(handle)
+
+    def temporary_bytes(self, selectors: Sequence[Selector]) -> int:
+        """Return an upper bound of the bytes that a read needs besides its result."""
+        touched = math.prod(
+            min(length(s), -(-n // c) + 1)
+            for s, n, c in zip(selectors, self.layout.shape, self.chunks, strict=True)
+        )
+        return 3 * self._nbytes * min(touched, load_params().workers)
+
+    def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
+        if self._index is None:
+            self._index = self._load_index()
+        index = self._index
+        axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
+        grid = np.ix_(*([p.cell for p in pieces] for pieces in axes))
+        numbers = np.ravel_multi_index(grid, index.offsets.shape).ravel()
+        return [
+            _Cell(*fields)
+            for fields in zip(
+                numbers.tolist(),
+                index.offsets.ravel()[numbers].tolist(),
+                index.sizes.ravel()[numbers].tolist(),
+                index.masks.ravel()[numbers].tolist(),
+                itertools.product(*axes),
+                strict=True,
+            )
+        ]
+
+    def _filtered(
+        self, handle: Handle, out: np.ndarray, affine: Affine | None
+    ) -> Callable[[_Cell], None]:
+        """Return what reads one chunk of a dataset with filters."""
+        limit = load_params().chunk_cache
+
+        def read(cell: _Cell) -> None:
+            local, where = _keys(cell)
+            part = None if affine is None else affine.at(where)
+            if cell.offset == MISSING:
+                place(self._empty(), local, out, where, part)
+                return
+            key = (self._owner, cell.number)
+            chunk = CACHE.get(key)
+            if chunk is None:
+                chunk = self._decode(handle, cell)
+                CACHE.put(key, chunk, limit)
+            if isinstance(chunk, Shuffled):
+                chunk.place(local, out, where, part, self._native)
+            else:
+                place(chunk, local, out, where, part)
+
+        return read
+
+    def _decode(self, handle: Handle, cell: _Cell) -> np.ndarray | Shuffled:
+        stored = scratch(cell.size)
+        handle.read(stored, cell.offset)
+        try:
+            data, shuffled = decode(
+                stored,
+                self.layout.filters,
+                cell.mask,
+                self._nbytes,
+                keep_shuffle=self._keep_shuffle,
+            )
+        except DamagedChunkError as error:
+            raise self._damaged(handle, cell, error) from error
+        if data is stored or isinstance(data, memoryview):
+            data = bytes(data)
+        if shuffled:
+            return Shuffled(data, self.dtype, self.chunks)
+        return np.frombuffer(data, self.dtype).reshape(self.chunks)
+
+    def _damaged(self, handle: Handle, cell: _Cell, error: Exception) -> CorruptDataError:
+        # A file that is being rewritten looks damaged too: that would be the better message.
+        handle.check(self.layout.signature)
+        chunk = tuple(piece.cell for piece in cell.pieces)
+        return CorruptDataError(
+            f"chunk {chunk} of dataset {self.layout.name!r} is damaged: {error}",
+            self.layout.path,
+            cell.offset,
+        )
+
+    def _empty(self) -> np.ndarray:
+        """Return a chunk that was never written: the fill value everywhere."""
+        fill = np.asarray(self.layout.fill, self.dtype)
+        return np.broadcast_to(fill, self.chunks)
+
+    def _plain(
+        self, handle: Handle, out: np.ndarray, affine: Affine | None
+    ) -> Callable[[_Cell], None]:
+        """Return what reads one chunk of a dataset without filters."""
+        chunks, dtype, itemsize = self.chunks, self.dtype, self.dtype.itemsize
+
+        def read(cell: _Cell) -> None:
+            local, where = _keys(cell)
+            part = None if affine is None else affine.at(where)
+            if cell.offset == MISSING:
+                place(self._empty(), local, out, where, part)
+                return
+            if cell.size < self._nbytes:
+                raise self._damaged(
+                    handle, cell, ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
+                )
+            if _wanted(local) * itemsize > DENSE * self._nbytes:
+                memory = scratch(self._nbytes)
+                handle.read(memory, cell.offset)
+                block = np.frombuffer(memory, dtype).reshape(chunks)
+            else:
+                block = np.ndarray(chunks, dtype, handle.map(), cell.offset)
+                handle.touched(min(self._nbytes, 1 << 16))
+            place(block, local, out, where, part)
+
+        return read
+
+
+def _wanted(local: Sequence[Key]) -> int:
+    """Return how many elements a key selects."""
+    count = 1
+    for key in local:
+        if isinstance(key, slice):
+            count *= abs((key.stop if key.stop is not None else -1) - key.start) // abs(key.step)
+        elif not isinstance(key, int):
+            count *= len(key)
+    return count
+
+
+def _keys(cell: _Cell) -> tuple[tuple[Key, ...], tuple[slice | np.ndarray, ...]]:
+    pieces = cell.pieces
+    return (
+        tuple([p.local for p in pieces]),
+        tuple([p.where for p in pieces if p.where is not None]),
+    )
