@@ -204,6 +204,8 @@ class ActiveLoader(MultiplexedLoader):
         See `LoadOptions`. ``trigger_idx`` counts the BNC inputs.
     """
 
+    names_own_electrodes: ClassVar[bool] = True
+
     @functools.cached_property
     def wiring(self) -> Mapping[str, Any]:
         """Acquired columns and rows of this system, in array order."""

@@ -90,6 +90,9 @@ class FileLoader:
         What one stored number is in volts.
     transpose : bool
         Whether files are time x channels.
+    names_own_electrodes : bool
+        Whether electrodes have names of this device's own instead of those in
+        `ecogsource.devices.electrodes`.
     fields : mapping of str to Field
         Session fields that this device adds.
 
@@ -107,6 +110,7 @@ class FileLoader:
     trigger_array: ClassVar[str] = "adc"
     volts_per_bit: float = MICROVOLT
     transpose: ClassVar[bool] = False
+    names_own_electrodes: ClassVar[bool] = False
     fields: ClassVar[Table] = MappingProxyType({})
 
     def __init__(
