@@ -74,7 +74,8 @@ def power_spectrum(
     """Estimate the power spectral density of every channel by Welch's method.
 
     Hann windows that overlap by half, each with its mean taken off, are averaged (P. D. Welch,
-    IEEE Trans. Audio Electroacoust. 15:70, 1967).
+    IEEE Trans. Audio Electroacoust. 15:70, 1967). Windows with a sample that is not finite, such
+    as a gap filled with NaN, do not count.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def power_spectrum(
     frequency : ndarray, shape (frequencies,), float64
         In Hz.
     density : ndarray, shape (channels, frequencies), float64
-        Units squared per Hz.
+        Units squared per Hz; NaN if no window counts.
     """
     stop = source.shape[1] if stop is None else stop
     length = min(max(round(window_s * fs), 2), stop - start)
@@ -102,14 +103,19 @@ def power_spectrum(
     windows_per_read = max(1, READ_SAMPLES // max(source.shape[0] * length, 1))
     begins = range(start, stop - length + 1, hop)
     total = np.zeros((source.shape[0], length // 2 + 1))
+    n_windows = 0
     for first in range(0, len(begins), windows_per_read):
         batch = begins[first : first + windows_per_read]
         block = np.asarray(source[:, batch[0] : batch[-1] + length], dtype=np.float64)
         for begin in batch:
             piece = block[:, begin - batch[0] : begin - batch[0] + length]
-            piece = (piece - piece.mean(axis=1, keepdims=True)) * window
-            total += np.abs(np.fft.rfft(piece, axis=1)) ** 2
-    density = total / (len(begins) * fs * np.sum(window**2))
+            if np.isfinite(piece).all():
+                piece = (piece - piece.mean(axis=1, keepdims=True)) * window
+                total += np.abs(np.fft.rfft(piece, axis=1)) ** 2
+                n_windows += 1
+    if not n_windows:
+        total += np.nan
+    density = total / (max(n_windows, 1) * fs * np.sum(window**2))
     # All the power is shown at positive frequencies; 0 and Nyquist have no negative twin.
     density[:, 1 : -1 if length % 2 == 0 else None] *= 2
     frequency: NDArray[np.float64] = np.arange(length // 2 + 1) * (fs / length)
@@ -125,7 +131,8 @@ def channel_deviation(
     """Return the standard deviation of each channel over a stretch of a source.
 
     Pieces are combined by the method of Chan, Golub and LeVeque (Am. Stat. 37:242, 1983), which
-    does not lose digits when the mean is far from zero.
+    does not lose digits when the mean is far from zero. Samples that are not finite, such as gaps
+    filled with NaN, do not count.
 
     Parameters
     ----------
@@ -141,14 +148,16 @@ def channel_deviation(
     """
     stop = source.shape[1] if stop is None else stop
     step = max(1, READ_SAMPLES // max(source.shape[0], 1))
-    count, mean, squares = 0, np.zeros(source.shape[0]), np.zeros(source.shape[0])
+    count, mean, squares = np.zeros((3, source.shape[0]))
     for at in range(start, stop, step):
         block = np.asarray(source[:, at : min(at + step, stop)], dtype=np.float64)
-        block_mean = block.mean(axis=1)
-        both = count + block.shape[1]
+        known = np.isfinite(block)
+        fresh = known.sum(axis=1)
+        block_mean = np.where(known, block, 0.0).sum(axis=1) / np.maximum(fresh, 1)
         shift = block_mean - mean
-        squares += ((block - block_mean[:, None]) ** 2).sum(axis=1)
-        squares += shift**2 * count * block.shape[1] / both
-        mean += shift * block.shape[1] / both
-        count = both
-    return np.sqrt(squares / max(count, 1))
+        both = np.maximum(count + fresh, 1)
+        squares += (np.where(known, block - block_mean[:, None], 0.0) ** 2).sum(axis=1)
+        squares += shift**2 * count * fresh / both
+        mean += shift * fresh / both
+        count += fresh
+    return np.sqrt(np.where(count > 0, squares, np.nan) / np.maximum(count, 1))

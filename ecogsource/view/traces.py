@@ -109,9 +109,9 @@ def draw_traces(
     rate = fs or 1.0
     positions, values = read_envelope(source, start, stop, channels)
     values = values.astype(np.float64)
-    values -= np.nanmedian(values, axis=1, keepdims=True)
-    spread = np.nanstd(values, axis=1)
-    spacing = 4.0 * float(np.nanmedian(spread)) or float(np.nanmax(spread)) or 1.0
+    middle, spread = _middle_and_spread(values)
+    values -= middle[:, None]
+    spacing = 4.0 * float(np.median(spread)) or float(spread.max()) or 1.0
     offsets = -spacing * np.arange(len(values))
     for sample in marks:
         axes.axvline(sample / rate, color=ACCENT, lw=0.7, alpha=0.55, zorder=0)
@@ -128,6 +128,12 @@ def draw_traces(
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("time (s)" if fs else "sample")
     _scale_bar(axes, spacing, getattr(source, "units", None))
+
+
+def _middle_and_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median and the standard deviation of each row; 0 for rows without numbers."""
+    known = [row[np.isfinite(row)] for row in values]
+    return np.array([(np.median(row), row.std()) if len(row) else (0.0, 0.0) for row in known]).T
 
 
 def _labels(source: Any, channels: Sequence[int]) -> list[str]:

@@ -138,9 +138,7 @@ def test_the_grid_recording(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(
-        DataPathError, match="did you mean 'recording_001.edf'"
-    ):
+    with pytest.raises(DataPathError, match="did you mean 'recording_001.edf'"):
         demos.paths.locate("recordin_001.edf")
 
 

@@ -96,6 +96,21 @@ def test_deviation_survives_a_large_mean(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(deviation, values[:, 5:].std(axis=1), rtol=1e-6)
 
 
+def test_gaps_of_nan_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "READ_SAMPLES", 2 * 150)
+    values = np.random.default_rng(5).standard_normal((2, 1000))
+    values[1, 300:700] = np.nan
+    deviation = view.channel_deviation(values)
+    np.testing.assert_allclose(deviation, np.nanstd(values, axis=1))
+    _, density = view.power_spectrum(values, 100.0)
+    _, before = view.power_spectrum(values[:, :300], 100.0)
+    _, after = view.power_spectrum(values[:, 700:], 100.0)
+    np.testing.assert_allclose(density, (5 * before + 5 * after) / 10)
+    values[0] = np.nan
+    assert np.isnan(view.channel_deviation(values)[0])
+    assert np.isnan(view.power_spectrum(values, 100.0)[1]).all()
+
+
 def test_grid_image_puts_values_on_their_sites() -> None:
     sites = np.array([[3, 5], [4, 7], [3, 6]])
     image = view.grid_image(np.array([1.0, 2.0, 3.0]), sites)

@@ -145,6 +145,44 @@ def test_a_wild_channel_is_cut_off_and_does_not_flatten_the_others() -> None:
     assert figure.axes[1].get_yscale() == "log"
 
 
+def test_evoked_map_has_a_frame_for_every_time(tmp_path: Path) -> None:
+    source = ArraySource(noise(), fs=1000.0, units="uV")
+    figure = view.evoked_map(source, SITES, np.array([50, 500, 900]), frames_ms=[0, 12.5, 120])
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["0 ms after", "12.5 ms", "120 ms"]
+    assert "Average response to 3 stimuli on the grid" in texts(figure)
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_evoked_map_needs_whole_responses_a_rate_and_times_inside() -> None:
+    source = ArraySource(noise(), fs=1000.0)
+    with pytest.raises(ValueError, match="none of 1 responses lies within the recording of 3000"):
+        view.evoked_map(source, SITES, np.array([2990]))
+    with pytest.raises(ValueError, match="none of 1 responses .* at None Hz"):
+        view.evoked_map(noise(), SITES, np.array([1000]))
+    with pytest.raises(ValueError, match="times are between 0 and 120 ms"):
+        view.evoked_map(source, SITES, np.array([1000]), frames_ms=[130])
+
+
+def test_spectrum_is_drawn_on_logarithmic_axes(tmp_path: Path) -> None:
+    figure = view.spectrum(ArraySource(noise(), fs=1000.0, units="uV"))
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.get_ylabel() == "µV² / Hz"
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("stop", [1200, N_SAMPLES])
+@pytest.mark.parametrize("events", [None, np.array([100, 1100])])
+def test_overview_of_a_recording_with_a_gap_of_nan(
+    tmp_path: Path, stop: int, events: np.ndarray | None
+) -> None:
+    values = noise()
+    values[:, 1000:stop] = np.nan
+    values[3] = np.nan
+    figure = view.overview(ArraySource(values, fs=500.0), sites=SITES, events=events)
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
 def test_overview_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"nothing to draw: the source has shape \(0, 10\)"):
         view.overview(np.zeros((0, 10)))
