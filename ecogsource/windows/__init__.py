@@ -1,0 +1,6 @@
+"""Random windows over many recordings, for machine learning."""
+
+from ecogsource.windows.datafile import DataFile
+from ecogsource.windows.masks import grow_mask
+
+__all__ = ["DataFile", "grow_mask"]
