@@ -14,6 +14,13 @@ __version__ = "0.1.0"
 _ROOMS = {
     "ecogsource.buffers": ("BufferBinder", "FlatBuffer", "HDF5Buffer"),
     "ecogsource.channel_map": ("ChannelMap",),
+    "ecogsource.datasets": (
+        "Dataset",
+        "join_datasets",
+        "load_datasets",
+        "load_experiment_auto",
+        "load_experiment_manual",
+    ),
     "ecogsource.datasource": ("MappedSource", "PlainArraySource"),
     "ecogsource.errors": ("EcogSourceError", "MemoryBlowOutError"),
     "ecogsource.expconfig": (
