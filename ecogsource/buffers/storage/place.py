@@ -227,7 +227,8 @@ def single_list(
 def _counted(key: slice | np.ndarray, count: int) -> Iterable[int]:
     if isinstance(key, np.ndarray):
         return key.tolist()
-    return range(key.start, key.start + count * key.step, key.step)
+    start, step = key.start or 0, key.step or 1
+    return range(start, start + count * step, step)
 
 
 def _all_if_list(keys: Sequence[slice | np.ndarray], axis: int) -> Iterator[slice | np.ndarray]:

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of ecogsource and its peers, on the same files, in one run."""
