@@ -82,25 +82,24 @@ def _report_file(path: Path) -> None:
 
 def _load_and_join(tour: Tour) -> Trip:
     """Name a session, load its recordings, join them."""
-    import ecogsource
-    from ecogsource import datasets
+    from ecogsource import datasets, expconfig
 
     tour.step(
         "Name a session",
         f"session = {SESSION!r}\nsession_conf(session)",
-        lambda: ecogsource.session_conf(SESSION),
+        lambda: expconfig.session_conf(SESSION),
         lambda conf: f"recordings {', '.join(name for name in conf if name != 'session')}",
     )
     loaded = tour.step(
         "Load its HDF5 recordings: one is compressed, one on the network drive",
         f"sets = [load_experiment_auto(session, rec) for rec in {list(JOINED)}]",
-        lambda: [ecogsource.load_experiment_auto(SESSION, name) for name in JOINED],
+        lambda: [datasets.load_experiment_auto(SESSION, name) for name in JOINED],
         lambda sets: "\n".join(_describe_set(one) for one in sets),
     )
     tour.step(
         "Load the flat recording the same way",
         f"flat = load_experiment_auto(session, {FLAT!r})",
-        lambda: ecogsource.load_experiment_auto(SESSION, FLAT),
+        lambda: datasets.load_experiment_auto(SESSION, FLAT),
         lambda flat: describe_source(flat.data),
     )
     lengths = [one.data.shape[1] for one in loaded]

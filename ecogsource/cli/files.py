@@ -55,9 +55,9 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _info_recording(session: str, recording: str) -> int:
-    import ecogsource
+    from ecogsource import datasets
 
-    with ecogsource.load_experiment_auto(session, recording) as dataset:
+    with datasets.load_experiment_auto(session, recording) as dataset:
         say(f"{session}/{recording}: {describe_source(dataset.data)}", "")
         say(*repr(dataset).splitlines())
     return 0

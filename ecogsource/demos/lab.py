@@ -8,6 +8,7 @@ drive", one is a flat file; one array stores its electrodes in permuted rows and
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
@@ -105,6 +106,7 @@ class _Settings:
     groups: tuple[str, ...]
     seconds: float
     n_tones: int
+    sessions: int
     edition: int = EDITION
 
 
@@ -169,7 +171,8 @@ def make_lab(
             f"recordings need at least 2 s and one tone, got {seconds:g} s and {n_tones} tones"
         )
     lab = Lab(Path(folder).absolute())
-    settings = _Settings(tuple(groups), float(seconds), n_tones)
+    texts = zlib.crc32(json.dumps(session_files()).encode())
+    settings = _Settings(tuple(groups), float(seconds), n_tones, texts)
     if _is_complete(lab, settings):
         return lab
     for path in lab.params.values():
