@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.buffers import HDF5Buffer
+from ecogsource.buffers import Buffer, HDF5Buffer
 from ecogsource.datasource.arrayfile import (
     PROVENANCE_ATTRIBUTE,
     ArrayFile,
@@ -33,7 +33,7 @@ from ecogsource.datasource.mirror import (
     refuse_own_file,
 )
 from ecogsource.datasource.origin import digest, job_key
-from ecogsource.datasource.signals import Signal, electrode_signal, produce
+from ecogsource.datasource.signals import Signal, electrode_signal, produce, time_is_outer
 from ecogsource.datasource.tempfiles import TempFilePool
 from ecogsource.datasource.tiles import MAX_TILES, Grid
 from ecogsource.datasource.working import run_jobs
@@ -270,7 +270,7 @@ def _group_grid(signal: Signal) -> Grid:
     chunk_rows, chunk_samples = min(signal.multiple[0], rows), min(signal.multiple[1], samples)
     fitting = keep // (8 * samples)
     share = -(-rows // workers)
-    if _time_is_outer(signal):
+    if isinstance(signal.array, Buffer) and time_is_outer(signal.array):
         group = share
     elif fitting >= chunk_rows:
         group = min(fitting // chunk_rows * chunk_rows, share)
@@ -284,19 +284,6 @@ def _group_grid(signal: Signal) -> Grid:
     if block > chunk_samples:
         block -= block % chunk_samples
     return Grid(rows, samples, group, min(block, samples))
-
-
-def _time_is_outer(signal: Signal) -> bool:
-    """Tell whether neighbouring channels lie closer in the file than neighbouring samples."""
-    from ecogsource.buffers import TransposedBuffer
-    from ecogsource.buffers.views import ViewBuffer
-
-    node: Any = signal.array
-    turned = False
-    while isinstance(node, ViewBuffer):
-        turned ^= isinstance(node, TransposedBuffer)
-        node = node.buffer
-    return turned
 
 
 def _keep_bytes() -> int:

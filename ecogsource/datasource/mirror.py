@@ -176,7 +176,14 @@ def _spec(
     if len(shape) == 2:
         rows, samples = signal.multiple
         multiple = chunks or (rows, max(1, samples // options.ratio))
-        grid = plan_grid(shape[0], shape[1], per_value, multiple=multiple, tile_bytes=budget)
+        grid = plan_grid(
+            shape[0],
+            shape[1],
+            per_value,
+            multiple=multiple,
+            tile_bytes=budget,
+            whole_rows=signal.row_major and chunks is None,
+        )
     else:
         grid = plan_grid(signal.rows, shape[-1], per_value, tile_bytes=budget)
         grid = Grid(grid.rows, grid.samples, grid.rows, grid.tile_samples)

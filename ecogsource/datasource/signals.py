@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.buffers import Buffer
-from ecogsource.buffers.views import SelectedBuffer
+from ecogsource.buffers import Buffer, TransposedBuffer
+from ecogsource.buffers.views import SelectedBuffer, ViewBuffer
 from ecogsource.filters import decimate_range, decimated_length
 from ecogsource.indexing import Selection, simplify
 
@@ -65,6 +65,13 @@ class Signal:
             return 1, 1
         return int(chunks[0]), int(chunks[1])
 
+    @property
+    def row_major(self) -> bool:
+        """Whether each row lies in one piece in storage: neither chunked nor time first."""
+        if len(self.shape) != 2 or getattr(self.array, "chunks", None) is not None:
+            return False
+        return not (isinstance(self.array, Buffer) and time_is_outer(self.array))
+
     def read(self, rows: slice, start: int, stop: int) -> NDArray[Any]:
         """Read samples `start` to `stop` of some rows, shape (rows, stop - start)."""
         if isinstance(self.array, np.ndarray):
@@ -78,6 +85,15 @@ class Signal:
         out = np.empty(selection.shape, self.dtype)
         self.array.read_into(selection, out)
         return out if len(self.shape) == 2 else out.reshape(self.rows, stop - start)[rows]
+
+
+def time_is_outer(buffer: Buffer) -> bool:
+    """Tell whether neighbouring channels lie closer in storage than neighbouring samples."""
+    turned = False
+    while isinstance(buffer, ViewBuffer):
+        turned ^= isinstance(buffer, TransposedBuffer)
+        buffer = buffer.buffer
+    return turned
 
 
 def electrode_signal(source: ElectrodeDataSource, channels: str = "active") -> Signal:

@@ -69,6 +69,7 @@ def plan_grid(
     *,
     multiple: tuple[int, int] = (1, 1),
     tile_bytes: int = TILE_BYTES,
+    whole_rows: bool = False,
 ) -> Grid:
     """Choose the pieces of an array.
 
@@ -82,16 +83,19 @@ def plan_grid(
         Storage chunks; a piece is made of whole ones.
     tile_bytes : int
         Wanted size of a piece. Larger pieces are made where there would be more than 15000.
+    whole_rows : bool
+        Make pieces of few rows and many samples, for arrays that store row after row.
 
     Returns
     -------
     Grid
-        All rows per piece, unless the runs of samples would become very short.
+        All rows per piece (unless `whole_rows`), as long as the runs of samples do not become
+        very short.
     """
     rows, samples = max(rows, 1), max(samples, 1)
     tile_bytes = max(tile_bytes, -(-rows * samples * itemsize // (MAX_TILES // 4)))
     row_step, step = min(multiple[0], rows), min(multiple[1], samples)
-    shortest = min(samples, max(_SHORTEST_RUN, step))
+    shortest = samples if whole_rows else min(samples, max(_SHORTEST_RUN, step))
     tile_rows = min(rows, max(row_step, tile_bytes // (itemsize * shortest)))
     tile_rows = min(rows, _whole(tile_rows, row_step))
     tile_samples = min(samples, max(1, tile_bytes // (itemsize * tile_rows)))
