@@ -21,7 +21,9 @@ from .layouts import FlatLayout
 
 __all__ = ["matches", "read_info"]
 
-_NAME = re.compile(r"^(?P<rec>.+?)\.(?P<drive>[^.]+)\.(?P<type>raw|c?lfp(?:_ds(?P<rate>\d+))?)\.dat$")
+_NAME = re.compile(
+    r"^(?P<rec>.+?)\.(?P<drive>[^.]+)\.(?P<type>raw|c?lfp(?:_ds(?P<rate>\d+))?)\.dat$"
+)
 LFP_RATE = 1000.0
 
 
@@ -68,8 +70,9 @@ def read_info(path: str | Path) -> RecordingInfo:
     electrodes = drive["electrodes"]
     n = len(electrodes)
     frames, warnings = whole_frames(path, n * dtype.itemsize)
-    names = [str(e.get("label", i)) if isinstance(e, dict) else str(i)
-             for i, e in enumerate(electrodes)]
+    names = [str(electrode.get("label", i)) for i, electrode in enumerate(electrodes)]
+    places = [electrode.get("position", {}) for electrode in electrodes]
+    known = all("row" in place and "col" in place for place in places)
     stream = StreamInfo(
         match["type"],
         "electrode",
@@ -77,5 +80,6 @@ def read_info(path: str | Path) -> RecordingInfo:
         tuple(names),
         ("",) * n,
         (Segment(FlatLayout(str(path), dtype, (n, frames))),),
+        channel_info={k: tuple(p[k] for p in places) for k in ("row", "col")} if known else {},
     )
     return RecordingInfo(str(path), "aolab", (stream,), experiment, warnings=warnings)

@@ -19,6 +19,7 @@ from ecogsource.errors import DataPathError, FormatError
 
 from .info import RecordingInfo, Segment, StreamInfo
 from .layouts import BoundLayout, CompoundLayout, Hdf5Layout, Layout
+from .packed import read_packed
 
 if TYPE_CHECKING:
     import h5py
@@ -84,6 +85,9 @@ def read_info(
     """
     filename = str(path)
     with open_file(filename) as file:
+        packed = read_packed(filename, file) if dataset is None else None
+        if packed is not None and (fs, transpose, units, gain) == (None,) * 4:
+            return packed
         found = (
             {dataset: dataset_of(file, dataset)} if dataset is not None else _datasets(file)
         )

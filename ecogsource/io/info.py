@@ -328,6 +328,14 @@ class RecordingInfo:
         return Events() if self.read_events is None else self.read_events()
 
     @property
+    def sites(self) -> np.ndarray | None:
+        """Row and column of each electrode of the main stream, int, (channels, 2), if known."""
+        values = self.streams[0].channel_info if self.streams else {}
+        if "row" not in values or "col" not in values:
+            return None
+        return np.asarray([values["row"], values["col"]], dtype=np.int64).T
+
+    @property
     def stream_names(self) -> tuple[str, ...]:
         """Names of the streams, main stream first."""
         return tuple(stream.name for stream in self.streams)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ecogsource.indexing import simplify
+
 if TYPE_CHECKING:
     from ecogsource.buffers import Buffer
 
@@ -257,11 +259,12 @@ class ChannelsLayout:
 
     def open(self, units_scale: Scale = None) -> Buffer:
         """Make the buffer."""
-        from .views import SubsetBuffer
+        from ecogsource.buffers.views import SelectedBuffer
 
         if units_scale is not None:
             units_scale = _each(units_scale, self._spread)
-        return SubsetBuffer(self.base.open(units_scale), self.channels)
+        positions = simplify(np.asarray(self.channels, dtype=np.int64))
+        return SelectedBuffer(self.base.open(units_scale), 0, positions)
 
     def _spread(self, part: np.ndarray) -> np.ndarray:
         """Put values per chosen channel where those channels are in the base."""
@@ -339,10 +342,9 @@ class TimeSliceLayout:
 
     def open(self, units_scale: Scale = None) -> Buffer:
         """Make the buffer."""
-        from .views import SubsetBuffer
+        from ecogsource.buffers.views import SelectedBuffer
 
-        buffer = self.base.open(units_scale)
-        return SubsetBuffer(buffer, times=range(self.start, self.stop))
+        return SelectedBuffer(self.base.open(units_scale), 1, range(self.start, self.stop))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from ecogsource.errors import FormatError, GapError
 from ecogsource.indexing import (
     Selection,
     as_slice,
-    compose_selector,
-    simplify,
     split_selector,
 )
 
@@ -26,7 +24,6 @@ __all__ = [
     "GapFillBuffer",
     "InterleavedBuffer",
     "StackBuffer",
-    "SubsetBuffer",
 ]
 
 TILE = 1 << 18
@@ -44,51 +41,6 @@ class _View(Buffer):
     def close(self) -> None:
         """Let go of the files underneath."""
         self.buffer.close()
-
-
-class SubsetBuffer(_View):
-    """Some channels, and a range of samples, of a buffer of channels x samples.
-
-    Parameters
-    ----------
-    buffer : Buffer
-        Channels x samples.
-    channels : sequence of int, optional
-        Channels to show, in this order; all if not given.
-    times : range, optional
-        Samples to show; all if not given.
-    """
-
-    def __init__(
-        self,
-        buffer: Buffer,
-        channels: Sequence[int] | np.ndarray | range | None = None,
-        times: range | None = None,
-    ) -> None:
-        n_channels, n_samples = buffer.shape
-        chosen = range(n_channels) if channels is None else channels
-        self.channels = (
-            chosen if isinstance(chosen, range) else simplify(np.asarray(chosen, dtype=np.int64))
-        )
-        self.times = range(n_samples) if times is None else times
-        super().__init__(buffer, (len(self.channels), len(self.times)))
-
-    def _inner(self, selection: Selection) -> Selection:
-        channels, times = selection.selectors
-        inner = compose_selector(channels, self.channels), compose_selector(times, self.times)
-        return Selection.of(inner)
-
-    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
-        self.buffer.read_into(self._inner(selection), out)
-
-    def _temporary_bytes(self, selection: Selection) -> int:
-        return self.buffer._temporary_bytes(self._inner(selection))
-
-    @property
-    def raw(self) -> Buffer:
-        """The same part as stored."""
-        inner = self.buffer.raw
-        return self if inner is self.buffer else SubsetBuffer(inner, self.channels, self.times)
 
 
 class StackBuffer(Buffer):
