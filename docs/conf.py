@@ -9,20 +9,19 @@ author = "The ecogsource developers"
 copyright = "2026, the ecogsource developers"
 version = release = ecogsource.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["sphinx.ext.autodoc", "numpydoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 html_theme_options = {"description": "Recordings as NumPy arrays, in bounded memory"}
 html_static_path = []
 
-napoleon_google_docstring = False
-napoleon_use_ivar = True
+numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
 suppress_warnings = ["ref.python"]
 
-_STAR = re.compile(r"(?<![\w*`\\])\*(?=[,)\s])|(?<=\()\*(?=\w)")
+_STAR = re.compile(r"(?<![\w*`\\])\*(?=[,)\s])|(?<=\()\*(?=\w)|(?<=, )\*(?=\w)")
 
 
 def _escape_stars(_app, _what, _name, _object, _options, lines):
