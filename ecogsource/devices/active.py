@@ -7,6 +7,7 @@ column and row a column and row of the array is, is data: ``data/active_daq.json
 
 from __future__ import annotations
 
+import abc
 import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,7 @@ def daq_facts() -> Mapping[str, Any]:
     return MappingProxyType(json.loads(text))
 
 
-class MultiplexedLoader(FileLoader):
+class MultiplexedLoader(FileLoader, abc.ABC):
     """What active electrodes and passive multiplexers have in common.
 
     Parameters
@@ -73,9 +74,9 @@ class MultiplexedLoader(FileLoader):
         self,
         experiment_path: PathArg | Iterable[PathArg | None],
         recording: str,
-        electrode: str | None,
-        daq: str | None,
-        headstage: str,
+        electrode: str | None = None,
+        daq: str | None = None,
+        headstage: str = "",
         bnc: int | Sequence[int] | None = (),
         **options: Any,
     ) -> None:
@@ -84,16 +85,9 @@ class MultiplexedLoader(FileLoader):
         self.headstage = headstage
         self.bnc_columns = (bnc,) if isinstance(bnc, int) else tuple(int(b) for b in bnc or ())
 
-    @classmethod
-    def from_fields(
-        cls, folders: Sequence[PathArg | None], recording: str, fields: Mapping[str, Any]
-    ) -> FileLoader:
-        """Make a loader from the fields of a session; see `FileLoader.from_fields`."""
-        return super().from_fields(folders, recording, {"daq": None, **fields})
-
+    @abc.abstractmethod
     def gain(self) -> float:
         """Return the gain between electrode and file."""
-        raise NotImplementedError
 
     @functools.cached_property
     def columns_and_rows(self) -> tuple[int, int, int]:

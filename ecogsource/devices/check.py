@@ -84,7 +84,8 @@ def check_database(group: str | None = None, extra_paths: Iterable[PathArg] = ()
 
 def _check_session(file: SessionFile) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
-    for recording in file.recordings or [None]:
+    recordings: list[str | None] = [*file.recordings] or [None]
+    for recording in recordings:
         section = recording or SESSION
         try:
             fields = file.typed(section)
