@@ -85,7 +85,7 @@ class DataFile:
         mask_file_path: str | os.PathLike[str] | None = None,
         *,
         srate: float | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         units: str | None = None,
     ) -> None:
         path = Path(data_file_path).expanduser()
@@ -264,7 +264,7 @@ def _storable(value: float, dtype: np.dtype) -> Any:
     if dtype.kind == "f":
         return value
     limits = np.iinfo(dtype)
-    if value != value or value != int(value) or not limits.min <= value <= limits.max:
+    if not limits.min <= value <= limits.max or value != int(value):
         raise ValueError(
             f"mask_value {value!r} cannot be stored in {dtype.name} data; it takes a whole "
             f"number from {limits.min} to {limits.max}. Convert first, or read with use_mask=False"

@@ -131,7 +131,9 @@ def _read_experiment(path: str, stamp: int) -> dict[str, Drive]:
     try:
         hardware = json.loads(Path(path).read_text(encoding="utf-8"))["hardware"]
         acquisition = hardware.get("acquisition", {})
-        drives = [(str(d["name"]), _listed(d["electrodes"])) for d in _listed(hardware["microdrive"])]
+        drives = [
+            (str(d["name"]), _listed(d["electrodes"])) for d in _listed(hardware["microdrive"])
+        ]
         rate, data_format = acquisition.get("samplingrate"), acquisition.get("data_format")
         return {
             name: Drive(
@@ -231,7 +233,9 @@ def load_masks(path: Path | None, n_samples: int, n_channels: int) -> Masks:
         return Masks(samples, channels)
     stored = _load_npz(path) if path.suffix == ".npz" else load_plain_pickle(path)
     if not isinstance(stored, dict):
-        raise FormatError(f"{str(path)!r} holds a {type(stored).__name__}, expected a dict of masks")
+        raise FormatError(
+            f"{str(path)!r} holds a {type(stored).__name__}, expected a dict of masks"
+        )
     known = {*_TIME_MASKS, _CHANNEL_MASK}
     if not known & set(stored):
         raise FormatError(

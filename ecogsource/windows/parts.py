@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,8 +31,7 @@ __all__ = ["Part", "choose_channels", "find_parts", "set_units"]
 _PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "n": 1e-9}
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One source as windows see it: where to read, and what is bad.
 
     Attributes
@@ -44,6 +42,8 @@ class Part:
         Its bad samples.
     group : str
         The session it belongs to.
+    given : int
+        Number of what it came from, in the order given.
     buffer, channels, time_axis
         What is read for a window: a selector of channels and a range of samples of this buffer.
     factor : float
@@ -53,41 +53,21 @@ class Part:
     source: ElectrodeDataSource
     bad: Runs
     group: str
-    buffer: Buffer = field(init=False)
-    channels: Selector = field(init=False)
-    time_axis: int = field(init=False)
+    given: int
+    buffer: Buffer
+    channels: Selector
+    time_axis: int
     factor: float = 1.0
 
-    def __post_init__(self) -> None:
-        self._see_through(range(self.source.shape[0]))
-
-    def _see_through(self, channels: Selector) -> None:
-        # Views are composed once here, so that a window costs one call of the buffer itself.
-        buffer, time_axis = self.source.as_buffer(), 1
-        while isinstance(buffer, ViewBuffer):
-            if isinstance(buffer, TransposedBuffer):
-                time_axis = 1 - time_axis
-            elif isinstance(buffer, SelectedBuffer) and buffer.axis != time_axis:
-                channels = compose_selector(channels, buffer.positions)
-            elif not isinstance(buffer, ReadOnlyBuffer):
-                break
-            buffer = buffer.buffer
-        object.__setattr__(self, "buffer", buffer)
-        object.__setattr__(self, "channels", channels)
-        object.__setattr__(self, "time_axis", time_axis)
+    @classmethod
+    def of(cls, source: ElectrodeDataSource, bad: Runs, group: str, given: int) -> Part:
+        """Make a part of all active channels of a source."""
+        return cls(source, bad, group, given, *_see_through(source, range(source.shape[0])))
 
     def with_channels(self, channels: Selector) -> Part:
         """Return the same part with some of the active channels of its source."""
-        twin = replace(self)
-        twin._see_through(channels)
-        return twin
-
-    def with_factor(self, factor: float) -> Part:
-        """Return the same part in other units."""
-        twin = replace(self, factor=factor)
-        for name in ("buffer", "channels", "time_axis"):
-            object.__setattr__(twin, name, getattr(self, name))
-        return twin
+        buffer, channels, time_axis = _see_through(self.source, channels)
+        return self._replace(buffer=buffer, channels=channels, time_axis=time_axis)
 
     @property
     def n_samples(self) -> int:
@@ -129,6 +109,23 @@ class Part:
             np.multiply(out, self.factor, out=out)
 
 
+def _see_through(source: ElectrodeDataSource, channels: Selector) -> tuple[Buffer, Selector, int]:
+    """Find what active channels are in the buffer under all views, and its axis of time.
+
+    Views are composed once here, so that a window costs one call of the buffer itself.
+    """
+    buffer, time_axis = source.as_buffer(), 1
+    while isinstance(buffer, ViewBuffer):
+        if isinstance(buffer, TransposedBuffer):
+            time_axis = 1 - time_axis
+        elif isinstance(buffer, SelectedBuffer) and buffer.axis != time_axis:
+            channels = compose_selector(channels, buffer.positions)
+        elif not isinstance(buffer, ReadOnlyBuffer):
+            break
+        buffer = buffer.buffer
+    return buffer, channels, time_axis
+
+
 def _homes(buffer: Buffer) -> Iterator[str]:
     """Name the files, or the arrays in memory, that a buffer is made of."""
     if isinstance(buffer, BufferBinder):
@@ -161,8 +158,8 @@ def find_parts(sources: Any, masks: Any, mask_pad_t: float) -> tuple[list[Part],
     -------
     parts : list of Part
         One per stretch of continuous data.
-    owners : list
-        For every part, the object that it came from.
+    things : list
+        What they came from, in the order given.
 
     Raises
     ------
@@ -177,7 +174,6 @@ def find_parts(sources: Any, masks: Any, mask_pad_t: float) -> tuple[list[Part],
     if masks is not None and (isinstance(masks, Mapping) or len(masks) != len(given)):
         raise FormatError(f"masks must be a list of {len(given)}, one (or None) for each source")
     parts: list[Part] = []
-    owners: list[Any] = []
     for number, (group, thing) in enumerate(given):
         opened = _open(thing)
         mask = None if masks is None else masks[number]
@@ -185,9 +181,9 @@ def find_parts(sources: Any, masks: Any, mask_pad_t: float) -> tuple[list[Part],
             raise FormatError(f"source {number} has {len(opened)} stretches; mask each of them")
         for source, known in opened:
             bad = _bad_samples(source, [known, mask], mask_pad_t)
-            parts.append(Part(source, bad, group if group is not None else _group_of(source)))
-            owners.append(thing)
-    return parts, owners
+            session = _group_of(source) if group is None else group
+            parts.append(Part.of(source, bad, session, number))
+    return parts, [thing for _, thing in given]
 
 
 def _listed(sources: Any) -> Iterator[tuple[str | None, Any]]:
@@ -196,7 +192,7 @@ def _listed(sources: Any) -> Iterator[tuple[str | None, Any]]:
         for group, things in sources.items():
             for _, thing in _listed(things):
                 yield str(group), thing
-    elif isinstance(sources, Iterable) and isinstance(sources, list | tuple | set | Iterator):
+    elif isinstance(sources, list | tuple | Iterator):
         for thing in sources:
             yield from _listed(thing)
     else:
@@ -376,7 +372,7 @@ def set_units(parts: Sequence[Part], units: str | None) -> tuple[list[Part], str
                 "to with units="
             )
         return list(parts), next(iter(known), None)
-    return [part.with_factor(_factor(part, units)) for part in parts], units
+    return [part._replace(factor=_factor(part, units)) for part in parts], units
 
 
 def _factor(part: Part, units: str) -> float:

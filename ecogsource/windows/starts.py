@@ -21,22 +21,22 @@ class Stretches(NamedTuple):
 
     Attributes
     ----------
-    part, first, count, event : ndarray, shape (n,), int64
+    part, first, counts, event : ndarray, shape (n,), int64
         Number of the source, the first start, how many starts there are, and the number of the
         event they belong to (-1: none).
     """
 
     part: Ints
     first: Ints
-    count: Ints
+    counts: Ints
     event: Ints
 
     @classmethod
     def of(cls, part: int, runs: Runs, event: Ints | int = -1) -> Stretches:
         """Make stretches of one source."""
-        count = runs.stops - runs.starts
-        parts = np.full(len(count), part, dtype=np.int64)
-        return cls(parts, runs.starts, count, np.broadcast_to(np.int64(event), count.shape))
+        counts = runs.stops - runs.starts
+        parts = np.full(len(counts), part, dtype=np.int64)
+        return cls(parts, runs.starts, counts, np.broadcast_to(np.int64(event), counts.shape))
 
     @classmethod
     def joined(cls, pieces: Sequence[Stretches]) -> Stretches:
@@ -146,7 +146,7 @@ class StartTable:
             order = np.argsort(strata.of_stretch, kind="stable")
             stretches = stretches.take(order)
         self._stretches, self._step = stretches, step
-        self._ends = np.cumsum((stretches.count + step - 1) // step)
+        self._ends = np.cumsum((stretches.counts + step - 1) // step)
         self.total = int(self._ends[-1]) if len(self._ends) else 0
         if strata is not None and self.total:
             self._set_strata(strata.of_stretch[order], strata.weights)

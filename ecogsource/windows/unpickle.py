@@ -102,9 +102,8 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> np.nd
     return _plain_array(data, dtype, shape, order)
 
 
-def _scalar(dtype: Any, data: Any) -> np.generic:
-    number: np.generic = _plain_array(data, dtype, (), "C")[()]
-    return number
+def _scalar(dtype: Any, data: Any) -> Any:
+    return _plain_array(data, dtype, (), "C")[()]
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
