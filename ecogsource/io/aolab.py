@@ -1,4 +1,4 @@
-"""aolab recordings: ``<recording>.<drive>.<type>.dat`` described by ``<recording>.experiment.json``.
+"""aolab recordings: ``<recording>.<drive>.<type>.dat`` and ``<recording>.experiment.json``.
 
 Data are flat, sample by sample, one channel per electrode of the drive: ``raw`` is uint16 at the
 rate of acquisition, ``lfp`` and ``clfp`` are float32 at 1 kHz, or at n Hz with ``_ds<n>``.

@@ -75,9 +75,7 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
     stream = StreamInfo("signals", "electrode", fs, names, units, segments, np.asarray(gains))
     events = partial(_events, markers, fs, segments)
     start = next((when for *_, when in markers if when is not None), None)
-    return RecordingInfo(
-        str(path), "brainvision", (stream,), sections, start, events, warnings
-    )
+    return RecordingInfo(str(path), "brainvision", (stream,), sections, start, events, warnings)
 
 
 def _header_of(path: Path) -> Path:
@@ -250,4 +248,3 @@ def _events(markers: list[_Marker], fs: float, segments: tuple[Segment, ...]) ->
         duration=[length / fs for _, _, _, length, _ in markers],
         sample=samples,
     )
-

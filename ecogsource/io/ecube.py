@@ -55,7 +55,9 @@ def read_info(path: str | Path, *, scaled: bool = False, fs: float | None = None
     """
     path = Path(path)
     files = sorted(path.glob("*_Channels_*.bin")) if path.is_dir() else [path]
-    streams, warnings, header = [], (), {}
+    streams: list[StreamInfo] = []
+    warnings: tuple[str, ...] = ()
+    header: dict[str, object] = {}
     for file in files:
         stream, notes, fields = _stream(file, scaled=scaled, fs=fs)
         streams.append(stream)

@@ -88,9 +88,7 @@ def read_info(
         packed = read_packed(filename, file) if dataset is None else None
         if packed is not None and (fs, transpose, units, gain) == (None,) * 4:
             return packed
-        found = (
-            {dataset: dataset_of(file, dataset)} if dataset is not None else _datasets(file)
-        )
+        found = {dataset: dataset_of(file, dataset)} if dataset is not None else _datasets(file)
         rate = float(fs) if fs is not None else _rate(file)
         streams = []
         for name, item in found.items():
@@ -123,7 +121,8 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     def note(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
             return
-        if item.size is not None and item.size > 1 and item.dtype.kind != "O" and item.ndim < 3:
+        numbers = item.size is not None and item.dtype.kind != "O"
+        if numbers and item.size > 1 and item.ndim < 3:
             found[name] = item
         elif name in _MAIN and _holds_references(item):
             found[name] = item
@@ -154,7 +153,8 @@ def _listing(file: h5py.File) -> str:
 def _layout(
     filename: str, file: h5py.File, item: h5py.Dataset, *, transpose: bool | None
 ) -> Layout | None:
-    name, shape, dtype = item.name or "", item.shape or (), item.dtype
+    name, dtype = item.name or "", item.dtype
+    shape: tuple[int, ...] = tuple(item.shape or ())
     if _holds_references(item):
         return _referred(filename, file, item, transpose=transpose)
     if dtype.names is not None:
@@ -162,7 +162,7 @@ def _layout(
     if dtype.kind not in "iuf" or len(shape) not in (1, 2) or 0 in shape:
         return None
     turned = (shape[0] > shape[-1] if transpose is None else transpose) and len(shape) == 2
-    return Hdf5Layout(filename, name, dtype, tuple(shape), bool(turned))
+    return Hdf5Layout(filename, name, dtype, shape, bool(turned))
 
 
 def _referred(

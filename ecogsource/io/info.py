@@ -67,8 +67,8 @@ class Events(Sequence[Event]):
     def __init__(
         self,
         time: Any = (),
-        label: Sequence[str] = (),
-        kind: str | Sequence[str] = "event",
+        label: Sequence[str] | np.ndarray = (),
+        kind: str | Sequence[str] | np.ndarray = "event",
         duration: Any = None,
         sample: Any = None,
     ) -> None:
@@ -89,11 +89,19 @@ class Events(Sequence[Event]):
     @classmethod
     def concatenate(cls, tables: Sequence[Events]) -> Events:
         """Merge several tables into one, ordered by time."""
-        columns = {
-            name: np.concatenate([getattr(table, name) for table in tables]) if tables else ()
-            for name in ("time", "label", "kind", "duration", "sample")
-        }
-        return cls(**columns)
+        if not tables:
+            return cls()
+
+        def column(name: str) -> Any:
+            return np.concatenate([getattr(table, name) for table in tables])
+
+        return cls(
+            column("time"),
+            column("label"),
+            column("kind"),
+            duration=column("duration"),
+            sample=column("sample"),
+        )
 
     def select(self, kind: str) -> Events:
         """Return the events of one kind."""

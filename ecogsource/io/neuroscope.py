@@ -51,7 +51,8 @@ def read_info(path: str | Path) -> RecordingInfo:
     files = [file for s in wanted if (file := path.with_suffix(s)).exists()]
     if not files:
         raise DataPathError(f"no data beside {str(xml)!r}: looked for {', '.join(wanted)}")
-    streams, warnings = [], ()
+    streams: list[StreamInfo] = []
+    warnings: tuple[str, ...] = ()
     for file in files:
         stream, notes = _stream(file, fields)
         streams.append(stream)

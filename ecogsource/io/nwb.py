@@ -8,6 +8,7 @@ timestamps show; a jump of them is a gap.
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +162,7 @@ def _clock(
     return 1 / step, first, _gapped(stamps, n, step, layout)
 
 
-def _gapped(
-    stamps: h5py.Dataset, n: int, step: float, layout: Hdf5Layout
-) -> tuple[Segment, ...]:
+def _gapped(stamps: h5py.Dataset, n: int, step: float, layout: Hdf5Layout) -> tuple[Segment, ...]:
     """Segments between jumps of the timestamps, read in pieces."""
     first = float(stamps[0])
     edges = [0]
@@ -173,7 +172,7 @@ def _gapped(
         edges += (jumps + start + 1).tolist()
     edges.append(n)
     segments: list[Segment] = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         sample = round((float(stamps[start]) - first) / step)
         segments.append(Segment(TimeSliceLayout(layout, start, stop), sample))
     return tuple(segments)

@@ -64,9 +64,7 @@ def describe_recording(
         "header": info.header,
     }
     text = json.dumps(record, default=str, ensure_ascii=True)
-    return {
-        f"{ATTRIBUTE}_{i // PART}": text[i : i + PART] for i in range(0, len(text), PART)
-    }
+    return {f"{ATTRIBUTE}_{i // PART}": text[i : i + PART] for i in range(0, len(text), PART)}
 
 
 def _stream_record(stream: StreamInfo, dataset: str, *, filled: bool) -> dict[str, Any]:

@@ -48,23 +48,41 @@ class SegmentSource(MappedSource):
         super().__init__(*args, **kwargs)
         self.start_sample = start_sample
 
-    def join(self, other: ElectrodeDataSource, **kwargs: Any) -> ElectrodeDataSource:
-        """Join with the source that follows.
+    def join(self, other: ElectrodeDataSource, *more: ElectrodeDataSource) -> MappedSource:
+        """Join with the sources that follow.
+
+        Parameters
+        ----------
+        other, *more : ElectrodeDataSource
+            What follows, in order.
+
+        Returns
+        -------
+        MappedSource
+            One source.
 
         Raises
         ------
         GapError
-            If `other` is a segment that does not start where this one stops.
+            If a segment does not start where the one before it stops.
         """
-        stop = self.start_sample + self.shape[1]
-        start = getattr(other, "start_sample", None)
-        if start is not None and start != stop:
-            raise GapError(
-                f"this segment stops at sample {stop}, the other starts at {start}: joining "
-                f"would hide a gap of {start - stop} samples. Open the recording with "
-                "gaps='fill' for a continuous time line"
-            )
-        return super().join(other, **kwargs)
+        before: ElectrodeDataSource = self
+        for after in (other, *more):
+            _refuse_hidden_gap(before, after)
+            before = after
+        return super().join(other, *more)
+
+
+def _refuse_hidden_gap(before: ElectrodeDataSource, after: ElectrodeDataSource) -> None:
+    origin, start = (getattr(source, "start_sample", None) for source in (before, after))
+    if origin is None or start is None or start == origin + before.shape[1]:
+        return
+    stop = origin + before.shape[1]
+    raise GapError(
+        f"a segment stops at sample {stop}, the next starts at {start}: joining would hide a gap "
+        f"of {start - stop} samples. Open the recording with gaps='fill' for a continuous time "
+        "line"
+    )
 
 
 class _Streams(Mapping[str, "MappedSource"]):

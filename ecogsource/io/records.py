@@ -95,7 +95,12 @@ class RecordBuffer(Buffer):
         return Affine.of(self._scale, Selection.of((channels, times)))
 
     def _read_run(
-        self, handle: Handle, run: range, times: Selector, out: np.ndarray, affine: Affine | None
+        self,
+        handle: Handle,
+        run: range,
+        times: range | np.ndarray,
+        out: np.ndarray,
+        affine: Affine | None,
     ) -> None:
         """Read channels whose byte offsets are an arithmetic progression."""
         layout = self.layout
@@ -103,8 +108,8 @@ class RecordBuffer(Buffer):
             times, out = times[::-1], out[:, ::-1]
             if affine is not None:
                 affine = affine.at((slice(None), slice(None, None, -1)))
-        step = times.step if isinstance(times, range) else 1
-        if step > 1 and len(times) > 1 and layout.per_record % step == 0:  # type: ignore[arg-type]
+        step = times.step if isinstance(times, range) and len(times) > 1 else 1
+        if isinstance(times, range) and step > 1 and layout.per_record % step == 0:
             # Every step-th number of a record: the same layout, more thinly sampled.
             shift = times.start % step * layout.stride
             run = range(run.start + shift, run.stop + shift, run.step)

@@ -112,8 +112,15 @@ _BUILTIN = (
         _HERE + "openephys.binary",
         (".oebin",),
         (),
-        ("structure.oebin", "experiment*/recording*/structure.oebin")
-        + ("Record Node*/experiment*/recording*/structure.oebin",),
+        tuple(
+            folder + "structure.oebin"
+            for folder in (
+                "",
+                "recording*/",
+                "experiment*/recording*/",
+                "Record Node*/experiment*/recording*/",
+            )
+        ),
     ),
     Format(
         "openephys_legacy",

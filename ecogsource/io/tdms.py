@@ -30,9 +30,7 @@ def _open(path: str) -> Any:
     with Path(path).open("rb") as stream:
         magic = stream.read(4)
     if magic != b"TDSm":
-        raise FormatError(
-            f"{path!r} is not a TDMS file: byte 0 starts {magic!r}, expected b'TDSm'"
-        )
+        raise FormatError(f"{path!r} is not a TDMS file: byte 0 starts {magic!r}, expected b'TDSm'")
     try:
         return nptdms.TdmsFile.open(path)
     except (ValueError, KeyError, EOFError, IndexError) as error:

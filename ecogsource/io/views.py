@@ -134,7 +134,7 @@ class FramesBuffer(Buffer):
 
     def _frames(self, start: int, stop: int) -> np.ndarray:
         """Stored numbers of a stretch, shape (stop - start, channels)."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} reads no stretches")
 
     @property
     def _tile(self) -> int:
@@ -161,9 +161,11 @@ class FramesBuffer(Buffer):
         first, last = int(times.min()), int(times.max()) + 1
         if last - first <= 4 * self._tile:
             frames = self._frames(first, last)
-            return frames if len(times) == last - first and times[0] == first and (
-                np.diff(times) == 1
-            ).all() else frames[times - first]
+            return (
+                frames
+                if len(times) == last - first and times[0] == first and (np.diff(times) == 1).all()
+                else frames[times - first]
+            )
         # Far apart: sample by sample reads less than the stretch between them.
         return np.concatenate([self._frames(int(t), int(t) + 1) for t in times])
 

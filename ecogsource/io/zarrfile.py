@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -62,8 +61,8 @@ def write_zarr(
             _write(group, source, chunks)
         old = out.with_name(f"{temporary.name}.old")
         if out.exists():
-            os.replace(out, old)
-        os.replace(temporary, out)
+            out.replace(old)
+        temporary.replace(out)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         with suppress(FileNotFoundError):
@@ -73,11 +72,12 @@ def write_zarr(
 
 def _write(group: Any, source: MappedSource, chunks: tuple[int, int] | str | None) -> None:
     shape = (int(source.shape[0]), int(source.shape[1]))
+    wanted: Any = chunks
     if chunks is None or isinstance(chunks, str):
         advice: Any = chunks or "time"
-        chunks = advise_layout(shape, source.dtype.itemsize, advice, fs=source.fs).chunks
-    chunks = (min(chunks[0], shape[0]), min(chunks[1], max(shape[1], 1)))
+        wanted = advise_layout(shape, source.dtype.itemsize, advice, fs=source.fs).chunks or shape
+    rows, samples = min(wanted[0], shape[0]), max(1, min(wanted[1], shape[1]))
     create = getattr(group, "create_array", None) or group.create_dataset
-    array = create(source.electrode_field, shape=shape, dtype=source.dtype, chunks=chunks)
-    for start in range(0, shape[1], chunks[1]):
-        array[:, start : start + chunks[1]] = source[:, start : start + chunks[1]]
+    array = create(source.electrode_field, shape=shape, dtype=source.dtype, chunks=(rows, samples))
+    for start in range(0, shape[1], samples):
+        array[:, start : start + samples] = source[:, start : start + samples]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -321,9 +322,7 @@ def _timed_segments(
             header.path,
             header.file_bytes - rest,
         )
-    kind = np.dtype(
-        {"names": ["stamp"], "formats": ["<u8"], "offsets": [1], "itemsize": size}
-    )
+    kind = np.dtype({"names": ["stamp"], "formats": ["<u8"], "offsets": [1], "itemsize": size})
     stamps = np.memmap(header.path, kind, "r", header.header_bytes, (n_packets,))["stamp"]
     offsets = tuple(packet.size + 2 * i for i in range(len(header.names)))
     whole = RecordLayout(
@@ -333,7 +332,7 @@ def _timed_segments(
     jumps = np.diff(stamps.astype(np.int64))
     edges = [0, *(np.flatnonzero(abs(jumps - step) > step / 2) + 1).tolist(), n_packets]
     segments: list[Segment] = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         first = round((int(stamps[start]) - int(stamps[0])) / step)
         if segments:
             first = max(first, segments[-1].stop_sample + 1)

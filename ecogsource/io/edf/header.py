@@ -49,7 +49,7 @@ _SIGNAL = (
     ("samples_per_record", 8, "int"),
     ("reserved_1", 32, "text"),
 )
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class EdfHeader:
         """Date and time of the start, with the full year where EDF+ gives it; None if unset."""
         try:
             day, month, year = (int(p) for p in re.split(r"\D", self.fields["start_date"])[:3])
-            clock = [int(p) for p in re.split(r"\D", self.fields["start_time"])[:3]]
+            hour, minute, second = (int(p) for p in re.split(r"\D", self.fields["start_time"])[:3])
             # Years have two digits; the specification counts 85 to 99 as 1985 to 1999.
             year += 1900 if year >= 85 else 2000
             exact = re.match(r"Startdate (\d\d)-([A-Z]{3})-(\d{4})", self.fields["recording"])
             if exact and exact[2] in _MONTHS:
                 day, month, year = int(exact[1]), _MONTHS.index(exact[2]) + 1, int(exact[3])
-            return datetime(year, month, day, *clock)
+            return datetime(year, month, day, hour, minute, second)
         except (ValueError, TypeError):
             return None
 

@@ -105,9 +105,7 @@ class Reader:
         lengths = [self._lengths[c] for c in self._channels]
         return len(lengths), max(lengths, default=0)
 
-    def read(
-        self, start: int = 0, stop: int | None = None, padvalue: float = np.nan
-    ) -> np.ndarray:
+    def read(self, start: int = 0, stop: int | None = None, padvalue: float = np.nan) -> np.ndarray:
         """Read samples of all chosen channels.
 
         Parameters
@@ -176,4 +174,3 @@ class Reader:
 
 def _reopen(path: str, allow_truncated: bool) -> Reader:  # noqa: FBT001 - pickles by position
     return Reader(path, allow_truncated=allow_truncated)
-

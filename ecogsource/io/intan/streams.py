@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from ecogsource.errors import CorruptDataError, DataPathError, FormatError, JoinError
+from ecogsource.errors import CorruptDataError, DataPathError, JoinError
 from ecogsource.io.info import RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import BitsLayout, BoundLayout, FlatLayout, Layout, RecordLayout
 
@@ -197,10 +198,7 @@ def _continuous_runs(
     everything = stamps(range(n_blocks))
     breaks = np.flatnonzero(np.diff(everything) != n) + 1
     edges = [0, *breaks.tolist(), n_blocks]
-    return [
-        (header, start, stop, int(everything[start]))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [(header, start, stop, int(everything[start])) for start, stop in pairwise(edges)]
 
 
 def _block_layout(
@@ -388,5 +386,3 @@ def _calibration(
         return None, None
     n = len(field.names)
     return np.full(n, gain), (np.full(n, -gain * zero) if zero else None)
-
-

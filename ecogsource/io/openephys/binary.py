@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,9 @@ def _streams(folder: Path, entry: dict[str, Any], *, allow_truncated: bool) -> l
         labels = [channel["channel_name"] for channel in channels]
         gains = np.asarray([channel["bit_volts"] for channel in channels], dtype=float)
     except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(f"{str(folder / _INDEX)!r}: incomplete stream entry: {error!r}") from error
+        raise FormatError(
+            f"{str(folder / _INDEX)!r}: incomplete stream entry: {error!r}"
+        ) from error
     data = folder / "continuous" / name
     pieces = _pieces(data, len(channels), allow_truncated=allow_truncated)
     kinds = [_kind(label) for label in labels]
@@ -140,9 +143,7 @@ def _streams(folder: Path, entry: dict[str, Any], *, allow_truncated: bool) -> l
         chosen = tuple(i for i, k in enumerate(kinds) if k == kind)
         units = tuple(channels[i].get("units") or ("V" if kind == "adc" else "uV") for i in chosen)
         segments = tuple(
-            Segment(
-                layout if len(chosen) == len(kinds) else ChannelsLayout(layout, chosen), start
-            )
+            Segment(layout if len(chosen) == len(kinds) else ChannelsLayout(layout, chosen), start)
             for layout, start in pieces
         )
         streams.append(
@@ -191,10 +192,7 @@ def _pieces(folder: Path, n_channels: int, *, allow_truncated: bool) -> list[tup
     edges = [0, count]
     if int(numbers[count - 1]) - int(numbers[0]) != count - 1:
         edges = [0, *(np.flatnonzero(np.diff(numbers[:count]) != 1) + 1).tolist(), count]
-    return [
-        (layout(start, stop), int(numbers[start]))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [(layout(start, stop), int(numbers[start])) for start, stop in pairwise(edges)]
 
 
 def _load(folder: Path, name: str) -> np.ndarray | None:

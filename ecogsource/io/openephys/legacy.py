@@ -102,17 +102,14 @@ def read_info(
     )
     fs = streams[0].fs or 1.0
     events = partial(_read_events, found[0].parent, fs)
-    return RecordingInfo(
-        str(path), "openephys_legacy", streams, parsed[0].fields, None, events
-    )
+    return RecordingInfo(str(path), "openephys_legacy", streams, parsed[0].fields, None, events)
 
 
 def _names(keys: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Name streams by their kind, with their processor where several share a kind."""
     kinds = [kind for _, kind in keys]
     return {
-        (group, kind): kind if kinds.count(kind) == 1 else f"{kind} {group}"
-        for group, kind in keys
+        (group, kind): kind if kinds.count(kind) == 1 else f"{kind} {group}" for group, kind in keys
     }
 
 
