@@ -198,7 +198,7 @@ class Buffer:
 
     def __array__(
         self,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         copy: bool | None = None,  # noqa: FBT001 - NumPy's protocol
     ) -> np.ndarray:
         if copy is False:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ecogsource.buffers.base import Buffer
 from ecogsource.errors import JoinError
-from ecogsource.indexing import Piece, Selection, split_selector
+from ecogsource.indexing import Selection, split_selector
 
 
 class BufferBinder(Buffer):
@@ -64,42 +64,41 @@ class BufferBinder(Buffer):
         self.filenames = tuple(part.filename for part in self.buffers)
 
     def _read_into(self, selection: Selection, out: np.ndarray) -> None:
-        for piece, inside, lead in self._pieces(selection):
-            buffer = self.buffers[piece.part]
-            if piece.where is None:
-                buffer.read_into(inside, out)
-            elif isinstance(piece.where, slice):
-                buffer.read_into(inside, out[(*lead, piece.where)])
-            else:
+        for part, inside, place, scattered in self._pieces(selection):
+            if scattered:
                 values = np.empty(inside.shape, self.dtype)
-                buffer.read_into(inside, values)
-                out[(*lead, piece.where)] = values
+                part.read_into(inside, values)
+                out[place] = values
+            else:
+                part.read_into(inside, out[place])
 
     def write_from(self, selection: Selection, values: np.ndarray) -> None:
         """Write values across the parts; see :meth:`Buffer.write_from`."""
         if not self._may_write() or not selection.size:
             return
         values = np.broadcast_to(values, selection.shape)
-        for piece, inside, lead in self._pieces(selection):
-            part = values if piece.where is None else values[(*lead, piece.where)]
-            self.buffers[piece.part].write_from(inside, part)
+        for part, inside, place, _ in self._pieces(selection):
+            part.write_from(inside, values[place])
 
     def _temporary_bytes(self, selection: Selection) -> int:
         largest = 0
-        for piece, inside, _ in self._pieces(selection):
-            own = self.buffers[piece.part]._temporary_bytes(inside)
-            if isinstance(piece.where, np.ndarray):
+        for part, inside, _, scattered in self._pieces(selection):
+            own = part._temporary_bytes(inside)
+            if scattered:
                 own += inside.size * self.dtype.itemsize
             largest = max(largest, own)
         return largest
 
-    def _pieces(self, selection: Selection) -> Iterator[tuple[Piece, Selection, tuple[slice, ...]]]:
-        """Give each piece with the part's own selection and the index of the axes before."""
+    def _pieces(
+        self, selection: Selection
+    ) -> Iterator[tuple[Buffer, Selection, tuple[slice | np.ndarray, ...], bool]]:
+        """Give each part that is touched, its selection, where that goes, and if scattered."""
         selectors, axis = selection.selectors, self.axis
         lead = tuple(slice(None) for s in selectors[:axis] if not isinstance(s, int))
-        for piece in split_selector(selectors[axis], self._offsets):
-            inside = (*selectors[:axis], piece.selector, *selectors[axis + 1 :])
-            yield piece, Selection.of(inside), lead
+        for number, selector, where in split_selector(selectors[axis], self._offsets):
+            inside = Selection.of((*selectors[:axis], selector, *selectors[axis + 1 :]))
+            place = lead if where is None else (*lead, where)
+            yield self.buffers[number], inside, place, isinstance(where, np.ndarray)
 
     @property
     def raw(self) -> Buffer:

@@ -10,6 +10,7 @@ from ecogsource.buffers import (
 from ecogsource.datasource.base import ElectrodeDataSource
 from ecogsource.datasource.mapped import MappedSource
 from ecogsource.datasource.plain import PlainArraySource
+from ecogsource.datasource.tempfiles import TempFilePool
 from ecogsource.errors import MemoryBlowOutError
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "MappedSource",
     "MemoryBlowOutError",
     "PlainArraySource",
+    "TempFilePool",
 ]

@@ -82,7 +82,7 @@ def join_aligned(
         parts = [arrays[name] for arrays in sets]
         if all(isinstance(part, np.ndarray) for part in parts):
             try:
-                joined[name] = np.concatenate(parts, axis=-1)  # type: ignore[arg-type]
+                joined[name] = np.concatenate(parts, axis=-1)
             except ValueError as error:
                 raise JoinError(f"cannot join aligned arrays {name!r}: {error}") from error
         else:

@@ -119,14 +119,20 @@ class ArrayFile:
         self._sealed = sealed
         self.partial = target.with_name(f".{target.name}.partial")
         self.spool = target.with_name(f".{target.name}.spool")
-        check_disk_space(target.absolute().parent, sum(spec.nbytes for spec in specs))
         self._guard = threading.Lock()
+        self._key = key
+        self._descriptors: list[int] = []
+        check_disk_space(target.absolute().parent, sum(spec.nbytes for spec in specs))
         self._ledger = Ledger(target.with_name(f".{target.name}.ledger"), key)
+
+    def open(self) -> None:
+        """Lay the file out, or find what an interrupted job of the same key left."""
         if not self._resume():
-            self._start(key)
+            self._start()
         flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
-        self._file = os.open(self.partial, flags)
-        self._spool_file = os.open(self.spool, flags | os.O_CREAT)
+        for path in (self.partial, self.spool):
+            self._descriptors.append(os.open(path, flags | os.O_CREAT, 0o666))
+        self._file, self._spool_file = self._descriptors
         self._spool_end = os.fstat(self._spool_file).st_size
         self._believe_ledger()
 
@@ -145,11 +151,11 @@ class ArrayFile:
             return False
         return True
 
-    def _start(self, key: str) -> None:
+    def _start(self) -> None:
         path = self._ledger.path
         self._ledger.remove()
         self._discard()
-        self._ledger = Ledger(path, key)
+        self._ledger = Ledger(path, self._key)
         _lay_out(self.partial, self.specs.values(), self._scalars)
         self._offsets = self._read_offsets()
         descriptor = os.open(self.partial, os.O_RDWR)
@@ -199,8 +205,8 @@ class ArrayFile:
 
     def close(self, *, keep: bool) -> None:
         """Close the files; keep them for a restart, or delete them."""
-        os.close(self._file)
-        os.close(self._spool_file)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
         if keep:
             self._ledger.close()
         else:
@@ -216,7 +222,7 @@ class ArrayFile:
             If pieces are missing.
         """
         for name, spec in self.specs.items():
-            if missing := len(spec.pieces) - sum(1 for key in self._ledger.entries if key[0] == name):
+            if missing := len(self.pending(name)):
                 raise RuntimeError(f"{missing} pieces of {name!r} were never written")
         self._ledger.add("", 1, [0])
         self._seal()
@@ -353,6 +359,7 @@ def array_file(
         file = ArrayFile(target, specs, job, attributes, scalars or {}, sealed=sealed)
         keep = key is not None
         try:
+            file.open()
             yield file
             file.finish()
             keep = False
@@ -395,7 +402,7 @@ def _lay_out(path: Path, specs: Any, scalars: Mapping[str, Any]) -> None:
             dtype = h5py.h5t.py_create(spec.dtype, logical=True)
             space = h5py.h5s.create_simple(spec.shape)
             links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-            links.set_create_intermediate_group(True)  # noqa: FBT003 - positional in HDF5
+            links.set_create_intermediate_group(True)
             h5py.h5d.create(file.id, spec.name.encode(), dtype, space, properties, links)
         for name, value in scalars.items():
             file.create_dataset(name, data=value)

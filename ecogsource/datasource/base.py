@@ -143,6 +143,7 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin):
         else:
             self._view = SelectedBuffer(self._oriented, 0, active)
         self.shape: tuple[int, int] = (len(active), self._oriented.shape[1])
+        self.dtype: np.dtype = self._view.dtype
 
     @property
     def channel_names(self) -> list[str] | None:
@@ -210,11 +211,6 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin):
     def ndim(self) -> int:
         """Two: channels and time."""
         return 2
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the values that are read."""
-        return self._view.dtype
 
     @property
     def writeable(self) -> bool:
@@ -294,7 +290,7 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin):
 
     def __array__(
         self,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         copy: bool | None = None,  # noqa: FBT001 - NumPy's protocol
     ) -> np.ndarray:
         if copy is False:

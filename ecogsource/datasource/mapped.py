@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ecogsource.buffers import Buffer, BufferBinder, HDF5Buffer, as_buffer
+from ecogsource.buffers import Buffer, BufferBinder, HDF5Buffer, ReadOnlyBuffer, as_buffer
 from ecogsource.datasource.aligned import join_aligned
 from ecogsource.datasource.base import ElectrodeDataSource
 from ecogsource.errors import JoinError
@@ -168,12 +168,13 @@ class MappedSource(ElectrodeDataSource):
         -------
         MappedSource
             All samples, one after the other, and their aligned arrays. Files may differ in
-            orientation. It is writeable if all parts are.
+            orientation. It is writeable if the files are; parts in memory follow them.
 
         Raises
         ------
         JoinError
-            If the sources differ in active channels, rate, units or aligned arrays.
+            If the sources differ in active channels, rate, units, aligned arrays, or in whether
+            their files may be written.
         """
         parts: list[ElectrodeDataSource] = [self, other, *more]
         check_joinable(parts)
@@ -190,6 +191,12 @@ class MappedSource(ElectrodeDataSource):
             buffers = [part._oriented for part in parts]
         else:
             buffers = [part.as_buffer() for part in parts]
+        if not all(part.writeable for part in parts):
+            # What is in memory can always be written; in a join with files it follows them.
+            buffers = [
+                buffer if isinstance(part, MappedSource) else ReadOnlyBuffer(buffer)
+                for buffer, part in zip(buffers, parts, strict=True)
+            ]
         transpose = straight and self._transpose
         return MappedSource(
             BufferBinder(buffers, axis=0 if transpose else -1),

@@ -70,7 +70,7 @@ class PlainArraySource(ElectrodeDataSource):
     @property
     def data_matrix(self) -> np.ndarray:
         """The array itself, all channels x time, masked or not."""
-        return self.data_buffer.array  # type: ignore[attr-defined, no-any-return]
+        return self.data_buffer.array  # type: ignore[attr-defined]
 
     def join(
         self, other: ElectrodeDataSource, *more: ElectrodeDataSource

@@ -68,7 +68,7 @@ class ReducingMixin:
     def sum(
         self,
         axis: int | tuple[int, ...] | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
         keepdims: bool = False,
@@ -98,7 +98,7 @@ class ReducingMixin:
     def mean(
         self,
         axis: int | tuple[int, ...] | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
         keepdims: bool = False,
@@ -111,7 +111,7 @@ class ReducingMixin:
     def var(
         self,
         axis: int | tuple[int, ...] | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
         ddof: float = 0,
@@ -129,7 +129,7 @@ class ReducingMixin:
     def std(
         self,
         axis: int | tuple[int, ...] | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
         ddof: float = 0,

@@ -138,7 +138,7 @@ def extreme(source: Blocks, ufunc: np.ufunc, axes: tuple[int, ...]) -> np.ndarra
     return result
 
 
-def total(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+def total(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None) -> np.ndarray:
     """Sum.
 
     Parameters
@@ -168,7 +168,7 @@ def total(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike) -> np.ndarray
     return result.astype(kind, copy=False)
 
 
-def mean(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+def mean(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None) -> np.ndarray:
     """Mean.
 
     Parameters
@@ -195,7 +195,7 @@ def mean(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def variance(
-    source: Blocks, axes: tuple[int, ...], dtype: DTypeLike, ddof: float, root: Callable[..., Any]
+    source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None, ddof: float, root: Callable[..., Any]
 ) -> np.ndarray:
     """Variance, or a function of it.
 
