@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ecogsource.cli.text import say
 from ecogsource.cli.tour import Tour, Trip, describe_source
-from ecogsource.errors import DataPathError, EcogSourceError, FormatError
+from ecogsource.errors import DataPathError, EcogSourceError, GapError
 from ecogsource.memory import format_bytes
 
 __all__ = ["run_own_files"]
@@ -23,17 +22,20 @@ SIDECARS = (".json", ".pkl", ".npz", ".txt", ".xml", ".md", ".ini")
 
 @dataclass
 class Found:
-    """One recording in a file."""
+    """One recording in a file, or what else the file holds if `source` is None."""
 
     path: Path
     name: str
     source: Any
     sites: Any = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What recordings that belong together have in common."""
-        return (self.name, self.source.shape[0], self.source.dtype, self.source.fs)
+        source = self.source
+        names = tuple(source.channel_names or ())
+        return (self.path.parent, self.name, source.shape[0], source.dtype, source.fs, names)
 
     @property
     def title(self) -> str:
@@ -58,56 +60,67 @@ def run_own_files(paths: Sequence[Path], folder: Path, options: dict[str, Any]) 
     int
         Exit status: 2 if nothing could be opened.
     """
-    found: list[Found] = []
-    failed = 0
-    for path in _look_through(paths):
-        size = f"  {format_bytes(path.stat().st_size)}" if path.is_file() else ""
-        say(f"{path}{size}")
-        try:
-            found.extend(_open(path, options))
-        except EcogSourceError as error:
-            failed += 1
-            say(f"    not opened: {' '.join(str(error).split())}")
-    say("")
-    for number, group in enumerate(_alike(found)):
-        trip = _trip(group)
-        say(f"--- {trip.title}", f"    {describe_source(trip.source)}", "")
-        trip.run(Tour(), folder / f"overview_{number + 1}.png")
-    say(f"{len(found)} recordings found; {failed} files could not be opened")
-    return 0 if found else 2
-
-
-def _look_through(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield files, and folders that are one recording, in the order of their names."""
-    from ecogsource.io import find_format
-
+    search = _Search(options)
     for path in paths:
         if not path.exists():
             raise DataPathError(f"no such file or folder: {str(path)!r}")
-        if not path.is_dir():
-            yield path
-            continue
+        search.look(path)
+    say("")
+    for number, group in enumerate(_alike(search.found)):
+        trip = _trip(group)
+        say(f"--- {trip.title}", f"    {describe_source(trip.source)}", "")
+        trip.run(Tour(), folder / f"overview_{number + 1}.png")
+    say(f"recordings found: {len(search.found)}, files not opened: {search.failed}")
+    return 0 if search.found else 2
+
+
+class _Search:
+    """Looks through files and folders; says what each is, and keeps the recordings."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.found: list[Found] = []
+        self.failed = 0
+        self._opened: set[str] = set()
+
+    def look(self, path: Path) -> None:
+        """Look at a file, at a folder that is one recording, or at all that a folder holds."""
+        size = f"  {format_bytes(path.stat().st_size)}" if path.is_file() else ""
         try:
-            find_format(path)
-        except FormatError:
-            inside = sorted(path.iterdir())
-            yield from _look_through([one for one in inside if one.suffix not in SIDECARS])
-        else:
-            yield path
+            fresh = list(self._open(path))
+        except EcogSourceError as error:
+            if path.is_dir():
+                for inside in sorted(path.iterdir()):
+                    if inside.is_dir() or inside.suffix not in SIDECARS:
+                        self.look(inside)
+                return
+            self.failed += 1
+            say(f"{path}{size}", f"    not opened: {' '.join(str(error).split())}")
+            return
+        if fresh:
+            say(f"{path}{size}", *(f"    {line}" for one in fresh for line in one.remarks))
+        self.found.extend(one for one in fresh if one.source is not None)
 
+    def _open(self, path: Path) -> Iterator[Found]:
+        from ecogsource import io
 
-def _open(path: Path, options: dict[str, Any]) -> Iterator[Found]:
-    from ecogsource import io
-
-    plain = path.is_file() and h5py.is_hdf5(path) and io.find_format(path).name == "hdf5"
-    if plain and "dataset" not in options:
-        yield from _open_hdf5(path, options.get("fs"))
-        return
-    recording = io.open_recording(path, **options)
-    for name, source in recording.streams.items():
-        say(f"    {name}: {describe_source(source)}")
-    source = recording.source
-    yield Found(path, "", source, _sites(recording, source.shape[0]))
+        fmt = io.find_format(path)
+        if fmt.name == "hdf5" and path.is_file() and "dataset" not in self.options:
+            yield from _open_hdf5(path, self.options.get("fs"))
+            return
+        try:
+            recording, remarks = io.open_recording(path, **self.options), []
+        except GapError as error:
+            recording = io.open_recording(path, gaps="fill", **self.options)
+            remarks = [f"gaps are filled with NaN: {str(error).partition('. ')[0]}"]
+        main = recording.source
+        # One recording may be reached by several of its files.
+        where = main.data_buffer.filename or recording.info.path
+        if where in self._opened:
+            return
+        self._opened.add(where)
+        remarks += [f"{name}: {describe_source(one)}" for name, one in recording.streams.items()]
+        yield Found(path, "", main, _sites(recording, main), remarks)
 
 
 def _open_hdf5(path: Path, fs: float | None) -> Iterator[Found]:
@@ -117,23 +130,26 @@ def _open_hdf5(path: Path, fs: float | None) -> Iterator[Found]:
     others: dict[str, int] = {}
     for dataset in survey_hdf5(path):
         if dataset.layout:
-            say(f"    {dataset.name}: {dataset.remark}")
-            yield Found(path, dataset.name, dataset.open(fs))
+            remark = f"{dataset.name}: {dataset.remark}"
+            yield Found(path, dataset.name, dataset.open(fs), remarks=[remark])
         else:
             others[dataset.remark] = others.get(dataset.remark, 0) + 1
-    for remark, count in others.items():
-        say(f"    {count} x {remark}: not drawn")
+    rest = [f"{count} x {remark}: not drawn" for remark, count in others.items()]
+    if rest:
+        yield Found(path, "", None, remarks=rest)
 
 
-def _sites(recording: Any, n_channels: int) -> np.ndarray | None:
-    """Return row and column of each channel, where the recording gives them."""
-    rows = getattr(recording.info, "sites", None)
-    sites = None if rows is None else np.asarray(rows)
-    return sites if sites is not None and sites.shape == (n_channels, 2) else None
+def _sites(recording: Any, source: Any) -> np.ndarray | None:
+    """Return row and column of each channel's electrode, where the recording gives them."""
+    for stream in recording.info.streams:
+        info = stream.channel_info
+        if recording.streams[stream.name] is source and {"row", "col"} <= set(info):
+            return np.stack([np.asarray(info["row"]), np.asarray(info["col"])], axis=1)
+    return None
 
 
 def _alike(found: Sequence[Found]) -> list[list[Found]]:
-    """Put recordings of one kind from different files together."""
+    """Put recordings of one kind from different files of a folder together."""
     groups: list[list[Found]] = []
     for one in found:
         for group in groups:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ecogsource.cli.text import duration, peak_memory, say
 from ecogsource.errors import MemoryBlowOutError, MissingDependencyError
 from ecogsource.memory import format_bytes
-from ecogsource.params import OVERRIDE
+from ecogsource.params import OVERRIDE, load_params
 from ecogsource.view import channel_deviation
 
 __all__ = ["Tour", "Trip", "describe_source"]
@@ -92,7 +92,12 @@ class Trip:
         self._slice(tour)
         self._refuse(tour)
         self._draw(tour, picture)
-        say(f"Peak memory of the whole process: {format_bytes(peak_memory())}.", "")
+        cache = format_bytes(load_params().chunk_cache)
+        say(
+            f"Peak memory of the whole process: {format_bytes(peak_memory())}, of which decoded "
+            f"chunks may take {cache} (the parameter chunk_cache).",
+            "",
+        )
 
     def _mask(self, tour: Tour) -> None:
         source = self.source

@@ -71,7 +71,7 @@ def overview(
     with picture_style():
         figure = new_figure(12, 8.2)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        halves: Any = figure.subfigures(2, 1, height_ratios=[1.65, 1])
+        halves: Any = figure.subfigures(2, 1, height_ratios=[1.9, 1])
         upper, lower = halves
         channels = pick_channels(source.shape[0], N_TRACES)
         traces = upper.add_subplot()
