@@ -91,13 +91,14 @@ class BufferBinder(Buffer):
 
     def _pieces(
         self, selection: Selection
-    ) -> Iterator[tuple[Buffer, Selection, tuple[slice | np.ndarray, ...], bool]]:
+    ) -> Iterator[tuple[Buffer, Selection, tuple[Any, ...], bool]]:
         """Give each part that is touched, its selection, where that goes, and if scattered."""
         selectors, axis = selection.selectors, self.axis
         lead = tuple(slice(None) for s in selectors[:axis] if not isinstance(s, int))
         for number, selector, where in split_selector(selectors[axis], self._offsets):
             inside = Selection.of((*selectors[:axis], selector, *selectors[axis + 1 :]))
-            place = lead if where is None else (*lead, where)
+            # The ellipsis keeps a result without dimensions an array.
+            place = (...,) if where is None else (*lead, where)
             yield self.buffers[number], inside, place, isinstance(where, np.ndarray)
 
     @property
