@@ -156,7 +156,7 @@ class SessionFile:
         scope: Mapping[str, tuple[str, str]] | None = None,
     ) -> Bunch:
         table = {**BASE_TABLE, **(extra_table or {})}
-        texts = {key: text for key, (text, _) in (scope or fields).items()}
+        texts = {key.lower(): text for key, (text, _) in (scope or fields).items()}
         typed = Bunch()
         for key, (_, section) in fields.items():
             text = self._interpolated(key, texts, section)
@@ -182,16 +182,16 @@ class SessionFile:
                     section,
                     key,
                 )
-            if name not in texts:
+            if name.lower() not in texts:
                 raise ConfigError(
                     f"unknown name %({name})s{nearest(name, [*_PARAMETERS, *texts])}",
                     self.path,
                     section,
                     key,
                 )
-            return _substitute(texts[name], lambda other: lookup(other, (*seen, name)))
+            return _substitute(texts[name.lower()], lambda other: lookup(other, (*seen, name)))
 
-        text = _substitute(texts[key], lambda name: lookup(name, (key,)))
+        text = _substitute(texts[key.lower()], lambda name: lookup(name, (key,)))
         # A path on a network folder that this computer does not have is no path at all.
         return "None" if unset else text
 
