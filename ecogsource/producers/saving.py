@@ -1,0 +1,61 @@
+"""Writing producers to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecogsource.errors import FormatError
+from ecogsource.producers.windows import along
+from ecogsource.safefile import atomic_path
+
+if TYPE_CHECKING:
+    from ecogsource.producers.core import Producer
+
+__all__ = ["save"]
+
+
+def save(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any]) -> Path:
+    """Write a producer to a file; see :meth:`Producer.to_file`."""
+    pro._numeric("to_file()")
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise FormatError(
+            f"cannot write {str(path)!r}: the suffix must be one of {', '.join(sorted(_WRITERS))}"
+        )
+    with atomic_path(path, nbytes=pro.nbytes) as temporary:
+        write(pro, temporary, dataset, attributes)
+    return path
+
+
+def _write_npy(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any]) -> None:
+    if attributes:
+        raise FormatError(
+            f"a .npy file holds no attributes ({', '.join(attributes)}); write to .h5 for these"
+        )
+    target = np.lib.format.open_memmap(path, "w+", pro.dtype, pro.shape)
+    for window, chunk in pro._pass():
+        target[along(pro._axis, pro.ndim, window)] = chunk
+    target.flush()
+
+
+def _write_hdf5(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any]) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        target = file.create_dataset(dataset, pro.shape, pro.dtype)
+        target.attrs.update(attributes)
+        for window, chunk in pro._pass():
+            target[along(pro._axis, pro.ndim, window)] = chunk
+
+
+_Writer = Callable[["Producer", Path, str, Mapping[str, Any]], None]
+_WRITERS: dict[str, _Writer] = {
+    ".npy": _write_npy,
+    ".h5": _write_hdf5,
+    ".hdf": _write_hdf5,
+    ".hdf5": _write_hdf5,
+}

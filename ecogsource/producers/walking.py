@@ -1,0 +1,150 @@
+"""Walking over a buffer or a stream, window by window, reading ahead where it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ecogsource.buffers import Buffer, SelectedBuffer
+from ecogsource.producers.windows import Windows, window_selection
+
+if TYPE_CHECKING:
+    from ecogsource.producers.streams import Stream
+
+__all__ = ["Origin", "Span", "Walker", "is_on_disk", "narrow", "shifted", "walk"]
+
+Origin: TypeAlias = "Buffer | Stream"
+
+# Handing a chunk from one thread to another costs some tens of microseconds.
+_WORTH_A_THREAD = 128 * 2**10
+
+
+class Walker(Protocol):
+    """What can be walked over in a better way than by reading window after window."""
+
+    def walk(self, windows: Sequence[slice], prefetch: int | None) -> Iterator[np.ndarray]:
+        """Give one array per window; the windows rise."""
+        ...
+
+
+def walk(
+    origin: Origin, axis: int, windows: Sequence[slice], prefetch: int | None = None
+) -> Iterator[np.ndarray]:
+    """Give what lies in each window.
+
+    Parameters
+    ----------
+    origin : Buffer or Stream
+        What is walked over.
+    axis : int
+        Axis of the windows, counted from the start.
+    windows : sequence of slice
+        Rising windows; they may overlap.
+    prefetch : int, optional
+        How many windows to read ahead in the background. By default one, if the data are on disk
+        and a window is not small.
+
+    Yields
+    ------
+    ndarray
+        One array per window, which belongs to the caller.
+    """
+    if hasattr(origin, "walk"):
+        walker: Walker = origin
+        return walker.walk(windows, prefetch)
+    return _read_windows(origin, axis, windows, prefetch)
+
+
+def _read_windows(
+    buffer: Buffer, axis: int, windows: Sequence[slice], prefetch: int | None
+) -> Iterator[np.ndarray]:
+    shape = buffer.shape
+
+    def read(window: slice) -> np.ndarray:
+        selection = window_selection(shape, axis, window)
+        out = np.empty(selection.shape, buffer.dtype)
+        buffer.read_into(selection, out)
+        return out
+
+    nbytes = 0
+    if len(windows):
+        nbytes = window_selection(shape, axis, windows[0]).size * buffer.dtype.itemsize
+    if prefetch is None:
+        prefetch = int(nbytes >= _WORTH_A_THREAD and len(windows) > 1 and is_on_disk(buffer))
+    if prefetch:
+        from ecogsource.datasource.prefetch import read_ahead
+
+        yield from read_ahead(read, windows, depth=prefetch, nbytes=nbytes)
+        return
+    for window in windows:
+        yield read(window)
+
+
+def is_on_disk(buffer: Any) -> bool:
+    """Tell whether reading a buffer waits for a disk, a decoder or another process."""
+    told = getattr(buffer, "slow", None)
+    if told is not None:
+        return bool(told)
+    if buffer.filename is not None or any(getattr(buffer, "filenames", ())):
+        return True
+    inner = getattr(buffer, "buffer", None)
+    return inner is not None and is_on_disk(inner)
+
+
+class Span(SelectedBuffer):
+    """A stretch of a buffer that is walked over in a way of its own.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        A buffer that is a `Walker`.
+    axis : int
+        The axis of the stretch.
+    positions : range
+        Neighbouring positions, rising.
+    """
+
+    def walk(self, windows: Sequence[slice], prefetch: int | None) -> Iterator[np.ndarray]:
+        """Give one array per window; see :func:`walk`."""
+        first: int = self.positions.start  # type: ignore[union-attr]
+        return walk(self.buffer, self.axis, shifted(windows, first), prefetch)
+
+
+def shifted(windows: Sequence[slice], by: int) -> Sequence[slice]:
+    """Move windows along their axis."""
+    if not by:
+        return windows
+    return Windows(windows, lambda window: slice(window.start + by, window.stop + by))
+
+
+def narrow(origin: Origin, axis: int, positions: range) -> Origin:
+    """Take a stretch of a buffer or stream, forwards or backwards.
+
+    Parameters
+    ----------
+    origin : Buffer or Stream
+        What it is taken of.
+    axis : int
+        Axis of the stretch, counted from the start.
+    positions : range
+        Which samples, with a step of 1 or -1.
+
+    Returns
+    -------
+    Buffer or Stream
+        The stretch.
+
+    Raises
+    ------
+    ValueError
+        If a stream is to run backwards.
+    """
+    if positions == range(origin.shape[axis]):
+        return origin
+    if not isinstance(origin, Buffer):
+        return origin.between(positions)
+    if positions.step == 1 and hasattr(origin, "walk"):
+        return Span(origin, axis, positions)
+    return SelectedBuffer(origin, axis, positions)
