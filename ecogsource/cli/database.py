@@ -29,6 +29,7 @@ def add_commands(commands: Any) -> None:
         "check", help="check every session: unknown keys, bad values, recordings not found"
     )
     check.add_argument("group", nargs="?", help="only sessions of this group")
+    check.add_argument("--quiet", action="store_true", help="show only what is wrong")
     check.set_defaults(run=_check)
 
     params = commands.add_parser("params", help="show the global parameters in force")
@@ -57,9 +58,11 @@ def _check(args: argparse.Namespace) -> int:
     from ecogsource import devices
 
     findings = devices.check_database(args.group)
-    say(*table([f.kind, f.session, f.recording, f.message] for f in findings))
-    say(f"{len(findings)} found" if findings else "nothing wrong")
-    return 1 if findings else 0
+    wrong = [finding for finding in findings if not finding.ok]
+    shown = wrong if args.quiet else findings
+    say(*table([one.kind, one.session, one.recording, one.message] for one in shown))
+    say(f"{len(findings) - len(wrong)} recordings found, {len(wrong)} things wrong")
+    return 1 if wrong else 0
 
 
 def _params(args: argparse.Namespace) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ecogsource.cli.database import tell_session
 from ecogsource.cli.text import say, table
 from ecogsource.cli.tour import describe_source
+from ecogsource.errors import FormatError
+from ecogsource.memory import format_bytes
 
-__all__ = ["add_commands", "flat_options"]
+__all__ = ["add_commands", "add_flat_options", "flat_options"]
 
 
 def add_commands(commands: Any) -> None:
@@ -22,6 +25,38 @@ def add_commands(commands: Any) -> None:
 
     formats = commands.add_parser("formats", help="list the file formats that can be opened")
     formats.set_defaults(run=_formats)
+
+    convert = commands.add_parser(
+        "convert", help="make one packed HDF5 or Zarr file of a recording, or of a whole session"
+    )
+    convert.add_argument("source", metavar="IN", help="file or folder of a recording")
+    convert.add_argument(
+        "target", type=Path, metavar="OUT", help="the file to make: .h5, .hdf5, .hdf or .zarr"
+    )
+    convert.add_argument(
+        "--session",
+        action="store_true",
+        help="IN is the name of a session, OUT a folder: each of its recordings becomes a file",
+    )
+    convert.add_argument(
+        "--gaps",
+        choices=("raise", "segment", "fill"),
+        default="raise",
+        help="where the recording has gaps: refuse, note where they are, or fill them with NaN "
+        "(default: %(default)s)",
+    )
+    convert.add_argument(
+        "--chunks",
+        choices=("time", "channel", "both"),
+        default="time",
+        help="what is read fast from the new file (default: %(default)s)",
+    )
+    convert.add_argument(
+        "--gzip", type=int, choices=range(10), metavar="LEVEL", help="compress with this level"
+    )
+    convert.add_argument("--replace", action="store_true", help="replace a file that is there")
+    add_flat_options(convert)
+    convert.set_defaults(run=_convert)
 
     verify = commands.add_parser("verify", help="compare files with the checksums they carry")
     verify.add_argument("files", nargs="+", metavar="FILE")
@@ -64,9 +99,19 @@ def _info_recording(session: str, recording: str) -> int:
 
 
 def _info_file(path: Path, options: dict[str, Any]) -> int:
-    from ecogsource import io
+    import h5py
 
-    say(*str(io.describe(path, **options)).splitlines())
+    from ecogsource import io
+    from ecogsource.demos.survey import survey_hdf5
+
+    try:
+        say(*str(io.describe(path, **options)).splitlines())
+    except FormatError:
+        # An HDF5 file that holds no recording holds something all the same.
+        if path.is_dir() or not h5py.is_hdf5(path):
+            raise
+        say(f"{path} holds no recording, but", "")
+        say(*table([one.name, one.remark] for one in survey_hdf5(path)))
     return 0
 
 
@@ -79,6 +124,38 @@ def _formats(args: argparse.Namespace) -> int:
         rows.append([entry["name"], entry["extensions"], entry["description"], needs])
     say(*table(rows, header=["format", "extensions", "written by", "to install"]))
     return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from ecogsource import io
+
+    if args.session:
+        args.target.mkdir(parents=True, exist_ok=True)
+        jobs = [(path, args.target / f"{name}.h5") for name, path in _recordings(args.source)]
+    else:
+        jobs = [(Path(args.source), args.target)]
+    for source, target in jobs:
+        made = io.convert(
+            source,
+            target,
+            gaps=args.gaps,
+            chunks=args.chunks,
+            compression=args.gzip,
+            if_exists="replace" if args.replace else "reuse",
+            progress=sys.stderr.isatty(),
+            **flat_options(args),
+        )
+        size = sum(one.stat().st_size for one in [made, *made.rglob("*")] if one.is_file())
+        say(f"{source} -> {made}  {format_bytes(size)}")
+    return 0
+
+
+def _recordings(session: str) -> list[tuple[str, Path]]:
+    """Return name and file of each recording of a session."""
+    from ecogsource import datasets, expconfig
+
+    names = [name for name in expconfig.session_conf(session) if name != "session"]
+    return [(name, datasets.loader_for(session, name).source_file.path) for name in names]
 
 
 def _verify(args: argparse.Namespace) -> int:
