@@ -33,6 +33,7 @@ _ROOMS = {
     ),
     "ecogsource.io": ("Recording", "open_recording"),
     "ecogsource.params": ("OVERRIDE", "load_params"),
+    "ecogsource.windows": ("DataFile", "WindowDataset"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
