@@ -121,10 +121,9 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     def note(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
             return
-        numbers = item.size is not None and item.dtype.kind != "O"
-        if numbers and item.size > 1 and item.ndim < 3:
-            found[name] = item
-        elif name in _MAIN and _holds_references(item):
+        numbers = item.size is not None and item.size > 1 and item.ndim < 3
+        referring = name in _MAIN and _holds_references(item)
+        if referring or (numbers and item.dtype.kind != "O"):
             found[name] = item
 
     file.visititems(note)

@@ -6,7 +6,9 @@ slow; `ecogsource.io.convert` makes a packed file once.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import OrderedDict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,36 @@ def _streams(filename: str, group: Any) -> list[StreamInfo]:
     return streams
 
 
+class _Files:
+    """A few open TDMS files; parsing one again takes long, and keeping all open takes handles."""
+
+    def __init__(self, limit: int = 8) -> None:
+        self.limit = limit
+        self.lock = threading.RLock()
+        self._open: OrderedDict[tuple[int, str], Any] = OrderedDict()
+
+    def get(self, path: str) -> Any:
+        """Return an open file of this process; call and use with `lock` held."""
+        # A file that a parent process opened has a position that both would move.
+        key = os.getpid(), path
+        if key not in self._open:
+            self._open[key] = _open(path)
+        self._open.move_to_end(key)
+        while len(self._open) > self.limit:
+            self._open.popitem(last=False)[1].close()
+        return self._open[key]
+
+    def forget(self, path: str) -> None:
+        """Close a file."""
+        with self.lock:
+            file = self._open.pop((os.getpid(), path), None)
+            if file is not None:
+                file.close()
+
+
+FILES = _Files()
+
+
 class TdmsBuffer(Buffer):
     """Channels x samples of a TDMS file.
 
@@ -124,23 +156,19 @@ class TdmsBuffer(Buffer):
 
     def __init__(self, layout: TdmsLayout, units_scale: Any = None, *, scaled: bool = True) -> None:
         self.layout, self.scaled = layout, scaled
-        self._lock = threading.Lock()
-        self._file: Any = None
         dtype = layout.dtype if scaled else self._stored_dtype()
         super().__init__(layout.shape, dtype, units_scale=units_scale, filename=layout.filename)
 
-    def _channel(self, number: int) -> Any:
-        if self._file is None:
-            self._file = _open(self.layout.filename)
-        return self._file[self.layout.group][self.layout.channels[number]]
-
-    def _stored(self, number: int, start: int, stop: int) -> np.ndarray:
-        values = self._channel(number).read_data(start, stop - start, scaled=False)
-        # DAQmx data come as a dictionary with one entry per scaler.
-        return next(iter(values.values())) if isinstance(values, dict) else values
+    def _read_channel(self, number: int, start: int, stop: int) -> np.ndarray:
+        layout = self.layout
+        with FILES.lock:
+            channel = FILES.get(layout.filename)[layout.group][layout.channels[number]]
+            values = channel.read_data(start, stop - start, scaled=self.scaled)
+        # Stored DAQmx data come as a dictionary with one entry per scaler.
+        return np.asarray(next(iter(values.values())) if isinstance(values, dict) else values)
 
     def _stored_dtype(self) -> np.dtype:
-        return np.asarray(self._stored(0, 0, 1)).dtype
+        return self._read_channel(0, 0, 1).dtype
 
     def _read_into(self, selection: Selection, out: np.ndarray) -> None:
         channels, times = selection.selectors
@@ -152,18 +180,12 @@ class TdmsBuffer(Buffer):
         start, stop = int(positions.min()), int(positions.max()) + 1
         scale = None if self._scale is None else self._scale.select((channels, times))
         values = np.empty(out.shape, self.map_dtype)
-        with self._lock:
-            for row, channel in enumerate(np.asarray(channels).tolist()):
-                values[row] = self._one(channel, start, stop)[positions - start]
+        for row, channel in enumerate(np.asarray(channels).tolist()):
+            values[row] = self._read_channel(channel, start, stop)[positions - start]
         if scale is None:
             np.copyto(out, values, casting="same_kind")
         else:
             scale.convert(values, out)
-
-    def _one(self, channel: int, start: int, stop: int) -> np.ndarray:
-        if not self.scaled:
-            return np.asarray(self._stored(channel, start, stop))
-        return np.asarray(self._channel(channel).read_data(start, stop - start))
 
     def _temporary_bytes(self, selection: Selection) -> int:
         times = selection.selectors[1]
@@ -180,10 +202,7 @@ class TdmsBuffer(Buffer):
 
     def close(self) -> None:
         """Let go of the file; it is opened again when it is read again."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+        FILES.forget(self.layout.filename)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.layout, self.units_scale, self.scaled)

@@ -158,16 +158,20 @@ class FramesBuffer(Buffer):
                 self._scale.select((channels, part)).convert(values, where)
 
     def _samples(self, times: np.ndarray) -> np.ndarray:
-        first, last = int(times.min()), int(times.max()) + 1
-        if last - first <= 4 * self._tile:
-            frames = self._frames(first, last)
-            return (
-                frames
-                if len(times) == last - first and times[0] == first and (np.diff(times) == 1).all()
-                else frames[times - first]
-            )
-        # Far apart: sample by sample reads less than the stretch between them.
-        return np.concatenate([self._frames(int(t), int(t) + 1) for t in times])
+        """Samples x channels at any times, by as few stretches as fit the budget."""
+        steps = np.diff(times)
+        if (steps < 0).any():
+            order = np.argsort(times, kind="stable")
+            values = np.empty((len(times), self.shape[0]), self.map_dtype)
+            values[order] = self._samples(times[order])
+            return values
+        first, stop = int(times[0]), int(times[-1]) + 1
+        if (steps == 1).all():
+            return self._frames(first, stop)
+        if stop - first <= 4 * self._tile:
+            return self._frames(first, stop)[times - first]
+        middle = len(times) // 2
+        return np.concatenate([self._samples(times[:middle]), self._samples(times[middle:])])
 
     def _temporary_bytes(self, selection: Selection) -> int:
         return 6 * TILE * self.map_dtype.itemsize
