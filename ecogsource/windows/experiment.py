@@ -264,7 +264,8 @@ def _checked(value: Any, count: int, per: str, name: str, path: Path) -> NDArray
 
 def _load_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: numpy.load leaves the file open where it is not a zip file.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
         raise DataPathError(f"cannot read {str(path)!r}: {error.strerror}") from error

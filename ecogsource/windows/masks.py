@@ -47,7 +47,7 @@ class Runs(NamedTuple):
         """Return the parts that lie between two samples, counted from the first of these."""
         first = int(np.searchsorted(self.stops, start, "right"))
         last = int(np.searchsorted(self.starts, stop, "left"))
-        if first >= last:
+        if first >= last or start >= stop:
             return Runs(self.starts[:0], self.stops[:0])
         return Runs(
             np.maximum(self.starts[first:last] - start, 0),

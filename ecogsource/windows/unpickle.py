@@ -85,6 +85,13 @@ def _plain_array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     return np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
+def _no_bytes(*arguments: Any) -> bytes:
+    # How protocols before 3 write the bytes of an empty array.
+    if arguments:
+        raise pickle.UnpicklingError("bytes made from something else are not plain")
+    return b""
+
+
 def _refuse(*_: Any) -> None:
     raise pickle.UnpicklingError("it calls what is only named in the pickle of a plain array")
 
@@ -117,6 +124,7 @@ _ALLOWED = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Name(_Dtype),
     ("_codecs", "encode"): _Name(_encode),
+    ("__builtin__", "bytes"): _Name(_no_bytes),
 }
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Name(_reconstruct)
@@ -181,8 +189,6 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         # latin1: the only encoding that keeps the array bytes of Python 2.
         return _finish(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load())
-    except RecursionError as error:
-        raise FormatError(f"{os.fspath(path)!r} was refused: it contains itself") from error
     except Exception as error:
         # A damaged pickle may raise nearly anything; all of it means the same to the caller.
         raise FormatError(
