@@ -6,7 +6,7 @@ next to nothing and loads no plotting, table or signal-processing package.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ _ROOMS = {
     ),
     "ecogsource.io": ("Recording", "open_recording"),
     "ecogsource.params": ("OVERRIDE", "load_params"),
+    "ecogsource.producers": ("Producer", "producer"),
     "ecogsource.windows": ("DataFile", "WindowDataset"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -41,14 +42,14 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  computed from strin
 
 
 def __getattr__(name: str) -> Any:
-    """Import the room of a public name on first use and remember the name here."""
-    try:
-        room = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(importlib.import_module(room), name)
-    globals()[name] = value
-    return value
+    """Import a room, or the room of a public name, on first use; remember the name here."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -168,6 +168,12 @@ def test_public_names_resolve_to_what_their_rooms_hold():
         _ = ecogsource.no_such_name
 
 
+def test_rooms_are_there_without_importing_them():
+    loaded = loaded_after("import ecogsource\nassert ecogsource.memory.parse_bytes('1KB') == 1000")
+    assert "ecogsource.memory" in loaded
+    assert "ecogsource.buffers" not in loaded
+
+
 def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
