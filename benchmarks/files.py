@@ -128,7 +128,7 @@ def _write_twin(layout: Layout, folder: Path, truth: np.ndarray) -> None:
     except ImportError:
         return
     data = np.ascontiguousarray(truth.T if layout.time_first else truth)
-    codec = zarr.codecs.BloscCodec(cname="zlib", clevel=4, shuffle="shuffle")
+    codec = zarr.codecs.GzipCodec(level=4)
     part = folder / "part.zarr"
     shutil.rmtree(part, ignore_errors=True)
     array = zarr.create_array(

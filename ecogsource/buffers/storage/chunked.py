@@ -18,7 +18,10 @@ from ecogsource.buffers.storage.grid import (
     Key,
     Selector,
     axis_pieces,
+    key_bounds,
+    key_count,
     length,
+    lowered,
 )
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
@@ -31,6 +34,10 @@ from ecogsource.params import load_params
 __all__ = ["INDICES", "ChunkedStorage", "IndexCache"]
 
 DENSE = 0.3
+PAGE_BYTES = 1 << 12
+FAULT_BYTES = 1 << 16
+RUN_BYTES = 1 << 10
+FEW_RUNS = 8
 KEPT_INDICES = 256
 
 
@@ -96,7 +103,9 @@ class ChunkedStorage:
         self.chunks = layout.chunks or ()
         self.dtype = layout.dtype
         self._native = layout.dtype.newbyteorder("=")
-        self._nbytes = math.prod(self.chunks) * self.dtype.itemsize
+        sizes = [*self.chunks, self.dtype.itemsize]
+        self._nbytes = math.prod(sizes)
+        self._strides = tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(self.chunks)))
         self._pool = pool
         self._load_index = load_index
         self._index: ChunkIndex | None = None
@@ -224,39 +233,79 @@ class ChunkedStorage:
         self, handle: Handle, out: np.ndarray, affine: Affine | None
     ) -> Callable[[_Cell], None]:
         """Return what reads one chunk of a dataset without filters."""
-        chunks, dtype, itemsize = self.chunks, self.dtype, self.dtype.itemsize
+        as_stored = affine is None and out.dtype == self.dtype
 
         def read(cell: _Cell) -> None:
             local, where = _keys(cell)
-            part = None if affine is None else affine.at(where)
             if cell.offset == MISSING:
+                part = None if affine is None else affine.at(where)
                 place(self._empty(), local, out, where, part)
                 return
             if cell.size < self._nbytes:
-                raise self._damaged(
-                    handle, cell, ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
-                )
-            if _wanted(local) * itemsize > DENSE * self._nbytes:
-                memory = scratch(self._nbytes)
-                handle.read(memory, cell.offset)
-                block = np.frombuffer(memory, dtype).reshape(chunks)
-            else:
-                block = np.ndarray(chunks, dtype, handle.map(), cell.offset)
-                handle.touched(min(self._nbytes, 1 << 16))
-            place(block, local, out, where, part)
+                short = ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
+                raise self._damaged(handle, cell, short)
+            if as_stored and self._read_direct(handle, cell, local, out, where):
+                return
+            first, block = self._block(handle, cell, local)
+            part = None if affine is None else affine.at(where)
+            place(block, (first, *local[1:]), out, where, part)
 
         return read
 
+    def _read_direct(
+        self,
+        handle: Handle,
+        cell: _Cell,
+        local: tuple[Key, ...],
+        out: np.ndarray,
+        where: tuple[slice | np.ndarray, ...],
+    ) -> bool:
+        """Read runs of bytes straight to their place, if they are few and fit as they are."""
+        if len(local) > 2 or not all(
+            isinstance(key, slice) and key.step == 1 for key in (*local, *where)
+        ):
+            return False
+        target = out[where]
+        itemsize = self.dtype.itemsize
+        if target.strides[-1] != itemsize:
+            return False
+        offset = cell.offset + local[-1].start * itemsize  # type: ignore[union-attr]
+        if len(local) == 1:
+            handle.read(target, offset)
+            return True
+        count, width = target.shape
+        if count > FEW_RUNS and width * itemsize < RUN_BYTES:
+            return False
+        step = self._strides[0]
+        offset += local[0].start * step  # type: ignore[union-attr]
+        handle.read_rows(target, range(offset, offset + count * step, step))
+        return True
 
-def _wanted(local: Sequence[Key]) -> int:
-    """Return how many elements a key selects."""
-    count = 1
-    for key in local:
-        if isinstance(key, slice):
-            count *= abs((key.stop if key.stop is not None else -1) - key.start) // abs(key.step)
-        elif not isinstance(key, int):
-            count *= len(key)
-    return count
+    def _block(self, handle: Handle, cell: _Cell, local: tuple[Key, ...]) -> tuple[Key, np.ndarray]:
+        """Return the rows of a chunk that hold what is wanted, and the key for their axis.
+
+        They are read if much of them is wanted, else looked at through the map.
+        """
+        rest, step = self.chunks[1:], self._strides[0]
+        if _touched(local, self._strides) > DENSE:
+            low, high = key_bounds(local[0])
+            memory = scratch((high - low) * step)
+            handle.read(memory, cell.offset + low * step)
+            first = lowered(local[0], low)
+            return first, np.frombuffer(memory, self.dtype).reshape((high - low, *rest))
+        handle.touched(min(self._nbytes, FAULT_BYTES * 2))
+        return local[0], np.ndarray(self.chunks, self.dtype, handle.map(), cell.offset)
+
+
+def _touched(local: tuple[Key, ...], strides: tuple[int, ...]) -> float:
+    """Return about which part of the bytes between the first and last row a map would load."""
+    low, high = key_bounds(local[0])
+    inner = 0
+    for key, stride in zip(local[1:], strides[1:], strict=True):
+        first, last = key_bounds(key)
+        inner += (last - first) * stride
+    row = max(PAGE_BYTES, min(strides[0], inner + PAGE_BYTES))
+    return key_count(local[0]) * row / ((high - low) * strides[0])
 
 
 def _keys(cell: _Cell) -> tuple[tuple[Key, ...], tuple[slice | np.ndarray, ...]]:

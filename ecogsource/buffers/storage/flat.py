@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -200,14 +200,20 @@ class ContiguousStorage:
                 block = np.frombuffer(memory, self.dtype).reshape(target.shape)
             starts = [p[t.start : t.stop] for p, t in zip(positions, tile, strict=False)]
             begin = base + tile[axis].start * self._strides[axis]
-            for index in np.ndindex(target.shape[:axis]):
-                ahead = (starts[i][n] * self._strides[i] for i, n in enumerate(index))
-                handle.read(block[index], begin + sum(ahead))
+            handle.read_rows(_rows(block, axis), self._offsets(begin, starts))
             if not direct:
                 full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
                 copy_into(target, block, None if scale is None else scale.at(full))
 
         run(work, list(grid_slices(whole.shape[: axis + 1], edges)), out.size * self.dtype.itemsize)
+
+    def _offsets(self, begin: int, starts: Sequence[Sequence[int]]) -> Sequence[int]:
+        """Return where the row of each combination of positions begins."""
+        offsets = np.array([begin], dtype=np.int64)
+        for positions, stride in zip(starts, self._strides, strict=False):
+            ahead = np.asarray(positions, dtype=np.int64) * stride
+            offsets = (offsets[:, None] + ahead).ravel()
+        return offsets.tolist()
 
     def _read_box(self, handle: Handle, box: Box, out: np.ndarray, affine: Affine | None) -> None:
         """Read whole rows of the first axis, and keep what is wanted of them."""
@@ -269,6 +275,15 @@ def _positions(selector: Selector) -> Sequence[int]:
     if isinstance(selector, int):
         return (selector,)
     return selector if isinstance(selector, range) else selector.tolist()
+
+
+def _rows(block: np.ndarray, axis: int) -> Iterable[np.ndarray]:
+    """Return the parts of a block from `axis` on, in C order of the axes before."""
+    if axis == 0:
+        return (block,)
+    if axis == 1:
+        return block
+    return (block[index] for index in np.ndindex(block.shape[:axis]))
 
 
 def _rows_fit(target: np.ndarray, axis: int) -> bool:

@@ -24,7 +24,10 @@ __all__ = [
     "bounds",
     "boxes",
     "is_unit",
+    "key_bounds",
+    "key_count",
     "length",
+    "lowered",
     "outer_shape",
     "slice_of",
     "tidy",
@@ -84,6 +87,30 @@ def slice_of(positions: range) -> slice:
     last = positions[-1]
     stop = last + (1 if positions.step > 0 else -1)
     return slice(positions[0], None if stop < 0 else stop, positions.step)
+
+
+def key_count(key: Key) -> int:
+    """Return how many positions a key names; an integer names one."""
+    if isinstance(key, int):
+        return 1
+    return len(_range_of(key)) if isinstance(key, slice) else len(key)
+
+
+def key_bounds(key: Key) -> tuple[int, int]:
+    """Return the half-open interval that encloses the positions of a key."""
+    return bounds(_range_of(key) if isinstance(key, slice) else key)
+
+
+def lowered(key: Key, low: int) -> Key:
+    """Return a key counted from `low` instead of from 0."""
+    if isinstance(key, slice):
+        stop = None if key.stop is None or key.stop < low else key.stop - low
+        return slice(key.start - low, stop, key.step)
+    return key - low
+
+
+def _range_of(key: slice) -> range:
+    return range(key.start, -1 if key.stop is None else key.stop, key.step)
 
 
 def tidy(positions: np.ndarray) -> slice | np.ndarray:
@@ -261,11 +288,5 @@ def _box_piece(piece: AxisPiece, edge: int, low: int) -> BoxPiece:
     local = piece.local
     if isinstance(local, int):
         return BoxPiece(start + local, 1, 0, None)
-    if isinstance(local, slice):
-        inner = range(edge)[local]
-        first, end = bounds(inner)
-        moved: Key = slice_of(range(inner.start - first, inner.stop - first, inner.step))
-    else:
-        first, end = bounds(local)
-        moved = local - first
-    return BoxPiece(start + first, end - first, moved, piece.where)
+    first, end = key_bounds(local)
+    return BoxPiece(start + first, end - first, lowered(local, first), piece.where)

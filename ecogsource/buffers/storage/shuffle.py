@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecogsource.buffers.storage.grid import Key, bounds
+from ecogsource.buffers.storage.grid import Key, key_bounds, lowered
 from ecogsource.buffers.storage.place import (
     Affine,
     copy_into,
@@ -78,27 +78,12 @@ class Shuffled:
         if rows is not None:
             _join_rows(planes, local, out, where, affine, dtype, rows)
             return
-        low, high = zip(*(_interval(k) for k in local), strict=True)
+        low, high = zip(*(key_bounds(k) for k in local), strict=True)
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         block = np.empty([b - a for a, b in zip(low, high, strict=True)], dtype)
         _join(planes[(slice(None), *box)], block, None, dtype)
-        moved = [_lower(k, a) for k, a in zip(local, low, strict=True)]
+        moved = [lowered(k, a) for k, a in zip(local, low, strict=True)]
         place(block, moved, out, where, affine)
-
-
-def _interval(key: slice | np.ndarray) -> tuple[int, int]:
-    if isinstance(key, np.ndarray):
-        return bounds(key)
-    if key.step > 0:
-        return key.start, key.stop
-    return (0 if key.stop is None else key.stop + 1), key.start + 1
-
-
-def _lower(key: slice | np.ndarray, low: int) -> slice | np.ndarray:
-    if isinstance(key, np.ndarray):
-        return key - low
-    stop = None if key.stop is None or key.stop - low < 0 else key.stop - low
-    return slice(key.start - low, stop, key.step)
 
 
 def _join_rows(
