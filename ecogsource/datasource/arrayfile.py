@@ -36,6 +36,10 @@ CRC_ATTRIBUTE = "ecogsource_crc32"
 TILE_ATTRIBUTE = "ecogsource_tile"
 PROVENANCE_ATTRIBUTE = "ecogsource_provenance"
 
+# HDF5 keeps an attribute of up to 64 KiB in the header of its object.
+_ATTRIBUTE_LIMIT = 60_000
+_LISTED = 50
+
 
 @dataclass(frozen=True)
 class ArraySpec:
@@ -221,7 +225,7 @@ class ArrayFile:
         RuntimeError
             If pieces are missing.
         """
-        for name, spec in self.specs.items():
+        for name in self.specs:
             if missing := len(self.pending(name)):
                 raise RuntimeError(f"{missing} pieces of {name!r} were never written")
         self._ledger.add("", 1, [0])
@@ -371,12 +375,19 @@ def array_file(
 
 
 def provenance_json(record: Mapping[str, Any]) -> str:
-    """Write provenance as JSON that fits an HDF5 attribute: long lists of files are cut."""
+    """Write provenance as JSON that fits an HDF5 attribute: long lists are cut."""
     text = json.dumps(record, default=str)
-    if len(text) < 60_000:
+    if len(text) < _ATTRIBUTE_LIMIT:
         return text
-    files = list(record.get("files", ()))
-    return json.dumps({**record, "files": files[:50], "n_files": len(files)}, default=str)
+    short = {**record, "origin": {k: _cut(v) for k, v in record.get("origin", {}).items()}}
+    return json.dumps(short, default=str)
+
+
+def _cut(value: Any) -> Any:
+    """Cut a long list and say how long it was."""
+    if isinstance(value, list) and len(value) > _LISTED:
+        return [*value[:_LISTED], f"... {len(value)} in all"]
+    return value
 
 
 def _lay_out(path: Path, specs: Any, scalars: Mapping[str, Any]) -> None:

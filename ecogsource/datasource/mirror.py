@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecogsource.buffers import Buffer, HDF5Buffer
+from ecogsource.buffers import HDF5Buffer
 from ecogsource.datasource.advise import advise_layout
 from ecogsource.datasource.arrayfile import (
     PROVENANCE_ATTRIBUTE,
@@ -144,17 +144,19 @@ def plan_copies(source: ElectrodeDataSource, options: MirrorOptions) -> list[Cop
     channels = "active"
     if options.channel_compatible:
         channels = "all" if options.mapped else "electrodes"
-    plans = [_plan(electrode_signal(source, channels), "antialias", source.fs, options)]
+    filled = options.copy in ("all", "electrode")
+    data = electrode_signal(source, channels)
+    plans = [_plan(data, "antialias", source.fs, options, filled=filled)]
+    filled = options.copy in ("all", "aligned")
     for signal in aligned_signals(source):
         mode = resolve_aligned(options.aligned, signal.dtype)
-        plans.append(_plan(signal, mode, source.fs, options))
+        plans.append(_plan(signal, mode, source.fs, options, filled=filled))
     return plans
 
 
-def _plan(signal: Signal, mode: str, fs: float | None, options: MirrorOptions) -> CopyPlan:
-    is_data = mode == "antialias" and isinstance(signal.array, Buffer) and len(signal.shape) == 2
-    aligned = options.copy == "aligned"
-    filled = options.copy == "all" or (aligned != is_data and options.copy != "")
+def _plan(
+    signal: Signal, mode: str, fs: float | None, options: MirrorOptions, *, filled: bool
+) -> CopyPlan:
     shape = produced_shape(signal.shape, options.ratio)
     dtype = produced_dtype(signal.dtype, mode, options.ratio)
     return CopyPlan(signal, mode, filled, _spec(signal, shape, dtype, fs, options, filled=filled))
