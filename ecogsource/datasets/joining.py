@@ -213,8 +213,9 @@ def _join_events(joined: Dataset, sets: Sequence[Dataset], offsets: Sequence[int
             joined[name] = np.concatenate(edges)
     if all("trig_words" in one for one in sets):
         joined.trig_words = np.concatenate([one.trig_words for one in sets])
-    lines = [one.get("trig_chan") for one in sets]
-    joined.trig_chan = None if any(line is None for line in lines) else _join_lines(lines)
+    lines: list[Any] = [one.get("trig_chan") for one in sets]
+    alike = all(line is not None and line.shape[:-1] == lines[0].shape[:-1] for line in lines)
+    joined.trig_chan = _join_lines(lines) if alike else None
     if all(one.get("exp") is not None for one in sets):
         joined.exp = join_experiments([one.exp for one in sets], offsets)
 
