@@ -336,9 +336,7 @@ def continuous(
     return out
 
 
-def oebin(
-    folder: Path, values: np.ndarray, first: int, names: Sequence[str], **extra: Any
-) -> Path:
+def oebin(folder: Path, values: np.ndarray, first: int, names: Sequence[str], **extra: Any) -> Path:
     """One recording of the binary format, with one stream and one TTL line."""
     import json
 

@@ -206,8 +206,11 @@ def test_annotations(shared_data: Path, reference: list[dict[str, Any]]) -> None
         note = str(entry.get("note"))
         if not entry["file"].endswith((".edf", ".bdf")) or "annotations" not in note:
             continue
-        expected = next(int(w) for w in note.replace(";", "").split() if w.isdigit() and (
-            f"{w} annotations" in note))
+        expected = next(
+            int(w)
+            for w in note.replace(";", "").split()
+            if w.isdigit() and (f"{w} annotations" in note)
+        )
         gaps = "segment" if "edfPlusD" in entry["file"] else "raise"
         with open_recording(shared_data / entry["file"], gaps=gaps) as recording:
             assert len(recording.events) == expected, entry["file"]
