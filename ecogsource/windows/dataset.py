@@ -234,11 +234,10 @@ class WindowDataset:
                 + (", masked samples excluded" if self.mask == "exclude" else "")
                 + ("" if self._events is None else ", around events")
             )
+        self._room = room if self._events is None else len(stretches.part)
+        self._count = self._wanted or self._room
         if self._stride is not None:
             self._count = self._table.total
-        else:
-            room = room if self._events is None else len(stretches.part)
-            self._count = self._wanted or room
 
     def __len__(self) -> int:
         return self._count
@@ -472,12 +471,10 @@ class WindowDataset:
     def _within(self, bounds: splitting.Bounds) -> Self:
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        before = self._table.total
-        twin._wanted = None
         twin._lay_out(bounds)
         if self._wanted is not None:
-            twin._wanted = max(1, round(self._wanted * twin._table.total / before))
-            twin._count = twin._wanted
+            # Each part gets its share of the windows that were asked for.
+            twin._count = twin._wanted = max(1, round(self._wanted * twin._room / self._room))
         return twin
 
     def __getstate__(self) -> dict[str, Any]:

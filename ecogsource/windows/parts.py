@@ -22,7 +22,7 @@ from ecogsource.buffers import (
 from ecogsource.buffers.views import ViewBuffer
 from ecogsource.datasource import ElectrodeDataSource, PlainArraySource
 from ecogsource.errors import DataPathError, FormatError, JoinError
-from ecogsource.indexing import Selection, Selector, compose_selector, normalize_index, simplify
+from ecogsource.indexing import Selection, Selector, compose_selector, simplify
 from ecogsource.windows.datafile import DataFile
 from ecogsource.windows.masks import Runs, mask_runs
 
@@ -315,15 +315,15 @@ def choose_channels(parts: Sequence[Part], channels: Any) -> list[Part]:
 
 def _chosen(part: Part, wanted: Any) -> Part:
     if isinstance(wanted, list) and wanted and all(isinstance(name, str) for name in wanted):
-        places = {name: number for number, name in enumerate(_names(part))}
-        missing = [name for name in wanted if name not in places]
+        numbers = {name: number for number, name in enumerate(_names(part))}
+        missing = [name for name in wanted if name not in numbers]
         if missing:
             raise JoinError(f"{part.name!r} has no active channel {missing[0]!r}")
-        return part.with_channels(simplify(np.array([places[name] for name in wanted])))
-    selection = normalize_index(wanted, (part.source.shape[0],)).selection
-    if selection is None or len(selection.selectors) != 1 or len(selection.shape) != 1:
+        wanted = [numbers[name] for name in wanted]
+    places = np.arange(part.source.shape[0])[wanted]
+    if places.ndim != 1:
         raise IndexError(f"{wanted!r} does not select channels")
-    return part.with_channels(selection.selectors[0])
+    return part.with_channels(simplify(places))
 
 
 def _names(part: Part) -> list[str]:
