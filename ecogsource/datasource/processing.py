@@ -357,8 +357,8 @@ class ProcessingMixin:
         antialias_aligned : bool
             Treat aligned arrays like the signal.
         aggregate_aligned : bool
-            Average aligned arrays over each group of samples. With neither, every ratio-th sample
-            is taken.
+            Average aligned arrays over each group of samples. With neither: ``'auto'`` as in
+            `downsample_to_file`.
         progress : bool
             Show a progress bar.
 
@@ -376,7 +376,7 @@ class ProcessingMixin:
         """
         from ecogsource.datasource.resample import change_rate
 
-        aligned: Aligned = "decimate"
+        aligned: Aligned = "auto"
         if antialias_aligned:
             aligned = "antialias"
         elif aggregate_aligned:
