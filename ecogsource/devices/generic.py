@@ -17,6 +17,7 @@ from ecogsource.datasource import ElectrodeDataSource, MappedSource
 from ecogsource.devices.finding import FoundFile
 from ecogsource.devices.loader import HDF5_SUFFIXES, FileLoader, PathArg
 from ecogsource.devices.reading import read_scalar
+from ecogsource.devices.vendor import open_vendor
 from ecogsource.errors import ConfigError, FormatError
 from ecogsource.expconfig.bunch import nearest
 from ecogsource.expconfig.fields import (
@@ -36,7 +37,7 @@ __all__ = ["GenericLoader"]
 FLAT_SUFFIXES = (".dat", ".bin", ".raw", ".flat")
 _VENDOR_SUFFIXES = (".edf", ".bdf", ".rhd", ".nwb", ".tdms", ".vhdr", ".ns6", ".ns5", ".ns2")
 _USUAL_DATA = ("data", "chdata", "amplifier_data")
-_USUAL_ALIGNED = ("adc", "aux", "board_adc_data", "bnc", "triggers", "stim")
+_USUAL_ALIGNED = ("adc", "aux", "board_adc_data", "bnc", "triggers", "stim", "digital")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,8 @@ class GenericLoader(FileLoader):
         sample lie together (the default), ``'F'`` if all samples of a channel do; bytes before
         the data.
     **options
-        See `LoadOptions`. ``units`` names what the values are in.
+        See `LoadOptions`. ``units`` names what the values are in; files that say it themselves
+        are believed.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (
@@ -135,7 +137,7 @@ class GenericLoader(FileLoader):
             return self._open_hdf5(found)
         if suffix in FLAT_SUFFIXES:
             return self._open_flat(found.path)
-        return self.open_primary(found)
+        return open_vendor(found.path, None, self.vendor_arrays)
 
     # -- HDF5 -------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class FileLoader(RecordingFile):
         Name of the electrode data in an HDF5 file.
     aligned_names : tuple of str
         Names of arrays on the same clock, loaded where they are present.
+    vendor_arrays : mapping of str to str
+        Kind of a stream of a vendor's file -> name of the aligned array made of it.
     trigger_array : str
         The aligned array whose rows are the trigger lines.
     volts_per_bit : float
@@ -292,7 +294,7 @@ class FileLoader(RecordingFile):
             dataset[name] = self.full_source.select_channels(channels) if channels else None
         dataset.bandpass = self.options.band
         dataset.notches = self.options.notch_lines or None
-        dataset.units = self.options.units
+        dataset.units = data.units or self.options.units
         dataset.name = self.recording
         return dataset
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +47,9 @@ class RHDLoader(FileLoader):
     suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5", ".hdf", ".rhd", "")
     data_array = "amplifier_data"
     aligned_names: ClassVar[tuple[str, ...]] = ("board_adc_data", "board_dig_in_data")
+    vendor_arrays: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"adc": "board_adc_data", "digital": "board_dig_in_data", "aux": "aux"}
+    )
     trigger_array: ClassVar[str] = "board_adc_data"
     volts_per_bit = _INTAN_BIT
 

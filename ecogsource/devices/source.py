@@ -25,6 +25,7 @@ from ecogsource.devices.finding import (
 )
 from ecogsource.devices.options import LoadOptions
 from ecogsource.devices.reading import downsample_target, rate_ratio, read_scalar
+from ecogsource.devices.vendor import open_vendor
 from ecogsource.expconfig.fields import Table
 
 __all__ = ["HDF5_SUFFIXES", "MICROVOLT", "PathArg", "RecordingFile"]
@@ -63,6 +64,9 @@ class RecordingFile:
     suffixes: ClassVar[tuple[str, ...]] = HDF5_SUFFIXES
     data_array: str = "data"
     aligned_names: ClassVar[tuple[str, ...]] = ()
+    vendor_arrays: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"adc": "adc", "aux": "aux", "digital": "digital"}
+    )
     trigger_array: ClassVar[str] = "adc"
     volts_per_bit: float = MICROVOLT
     transpose: ClassVar[bool] = False
@@ -218,11 +222,14 @@ class RecordingFile:
         Returns
         -------
         MappedSource
-            The main stream of the recording.
-        """
-        from ecogsource.io import open_recording
+            The main stream of the recording, with the streams on its clock.
 
-        return open_recording(found.path).source
+        Raises
+        ------
+        ConfigError
+            If the recording is in another unit than the one asked for.
+        """
+        return open_vendor(found.path, self.options.units, self.vendor_arrays)
 
     def read_rate(self, file: Any) -> float:
         """Read the sampling rate from an open HDF5 file.

@@ -293,6 +293,20 @@ def test_a_real_ecog_grid(shared_data: Path) -> None:
     np.testing.assert_array_equal(dataset.data[:, 100:200], stored.T[:, 100:200])
 
 
+def test_files_as_their_system_wrote_them(shared_data: Path) -> None:
+    folder = shared_data / "rhd"
+    dataset = RHDLoader(folder, "sampledata").create_dataset()
+    assert dataset.data.shape == (32, 31104)
+    assert dataset.Fs == 20_000.0
+    assert dataset.units == "uV"
+    with pytest.raises(ConfigError, match="is read in uV; set units = uV, not mV"):
+        RHDLoader(folder, "sampledata", units="mV").create_dataset()
+    many = RHDLoader(folder, "ephys2_one_file_per_signal").create_dataset()
+    assert many.board_dig_in_data.shape == (4, 10000)
+    generic = GenericLoader(shared_data / "edf" / "mne", "test").create_dataset()
+    assert generic.data.shape == (139, 3072)
+
+
 # -- options ---------------------------------------------------------------------------------
 
 
