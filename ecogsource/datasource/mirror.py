@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["CopyPlan", "MirrorOptions", "mirror", "plan_copies", "write_copies"]
 
 _COPY_MODES = ("all", "electrode", "aligned", "")
-_DEFAULT_LEVEL = 4
+# Of libdeflate, which is about as dense at its lowest level as zlib at 4.
+_DEFAULT_LEVEL = 1
 
 
 @dataclass(frozen=True)
