@@ -7,9 +7,13 @@ next to nothing and loads no plotting, table or signal-processing package.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any
 
 __version__ = "0.1.0"
+
+# What to do with messages is the application's business.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _ROOMS = {
     "ecogsource.buffers": ("BufferBinder", "FlatBuffer", "HDF5Buffer"),
