@@ -443,8 +443,8 @@ class ProcessingMixin:
             with `radius`; or, without it, a matrix (channels, channels) that is True where the
             column is a neighbour of the row.
         radius : float, optional
-            Channels within this distance are neighbours, in the unit of the coordinates (grid
-            steps for a channel map).
+            Channels within this distance are neighbours, in the unit of the coordinates (of a
+            channel map: that of its pitch).
 
         Returns
         -------

@@ -147,9 +147,9 @@ def _neighbour_matrix(neighbours: Any, count: int, radius: float | None) -> NDAr
 
 
 def _coordinates(neighbours: ArrayLike | Any) -> NDArray[np.float64]:
-    """Return (channels, 2) coordinates; of a channel map, its rows and columns."""
-    if hasattr(neighbours, "to_mat"):
-        return np.stack([np.asarray(axis, dtype=np.float64) for axis in neighbours.to_mat()], 1)
+    """Return (channels, 2) coordinates, asking a channel map for its own."""
+    if hasattr(neighbours, "positions"):
+        neighbours = neighbours.positions()
     return np.asarray(neighbours, dtype=np.float64)
 
 

@@ -235,6 +235,14 @@ def test_local_reference(index: Any) -> None:
     np.testing.assert_allclose(plain().local_ref(matrix)[:], expected, atol=1e-9)
 
 
+def test_local_reference_of_a_channel_map() -> None:
+    from ecogsource.channel_map import ChannelMap
+
+    chan_map = ChannelMap(list(range(7)), (3, 3), col_major=False, pitch=0.4)
+    view = plain().local_ref(chan_map, radius=0.5)
+    np.testing.assert_allclose(view[0], X[0] - (X[1] + X[3]) / 2, atol=1e-9)
+
+
 def test_a_channel_without_neighbours_is_unchanged() -> None:
     places = np.array([(i, 0.0) for i in (0, 1, 2, 3, 4, 5, 50)])
     np.testing.assert_array_equal(plain().local_ref(places, radius=1)[6], X[6])
