@@ -247,7 +247,7 @@ def test_large_24_bit_reads_are_decoded_by_tiles(tmp_path: Path) -> None:
     blocks = array.reshape(8, 64, 1024).transpose(1, 0, 2)
     body = np.ascontiguousarray(blocks).view(np.uint8).reshape(64, 8, 1024, 4)[..., :3]
     (tmp_path / "a.bdf").write_bytes(b"x" * 7 + body.tobytes())
-    offsets = tuple(i * 3072 for i in range(4))
+    offsets = tuple(i * 3072 for i in range(8))
     layout = RecordLayout(
         str(tmp_path / "a.bdf"), np.dtype("<i4"), 64, 8 * 3072, 7, offsets, 1024, 3, packed24=True
     )

@@ -212,15 +212,15 @@ def read_header(path: str | Path) -> EdfHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            fixed = stream.read(FIXED_BYTES)
-            fields = _parse_fixed(fixed, str(path))
-            body = stream.read(fields["num_signals"] * SIGNAL_BYTES)
-            size = stream.seek(0, 2)
+        stream = path.open("rb")
     except IsADirectoryError as error:
         raise FormatError(f"{str(path)!r} is a folder, expected an EDF or BDF file") from error
     except OSError as error:
         raise DataPathError(f"cannot open {str(path)!r}: {error.strerror}") from error
+    with stream:
+        fields = _parse_fixed(stream.read(FIXED_BYTES), str(path))
+        body = stream.read(fields["num_signals"] * SIGNAL_BYTES)
+        size = stream.seek(0, 2)
     count = fields["num_signals"]
     if len(body) < count * SIGNAL_BYTES:
         raise CorruptDataError(

@@ -40,6 +40,11 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
     header = read_header(path)
     n_records = header.check_size(allow_truncated=allow_truncated)
     tals = bool(header.annotation_signals) and n_records > 0
+    if header.is_discontinuous and n_records > 1 and not tals:
+        raise FormatError(
+            f"{header.path!r} is discontinuous ({header.fields['reserved_0'][:5]}, byte 192) but "
+            "has no annotation signal that says when its records start"
+        )
     runs, start_time = [(0, n_records, 0.0)], 0.0
     if tals:
         last = n_records if header.is_discontinuous else 1
