@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ecogsource.buffers import Buffer
+from ecogsource.buffers import ArrayBuffer, Buffer
 from ecogsource.errors import JoinError
 from ecogsource.indexing import plan_blocks
 from ecogsource.producers.adapters import Request, adapt, join_origins, normal_axis
@@ -345,8 +345,10 @@ def pack_mask(mask: Any, size: int) -> PackedMask:
         return mask.upto(size)
     data = np.asarray(mask) if isinstance(mask, list | tuple) else mask
     origin = adapt(data, Request(0, _MASK_LENGTH, None, {}))
-    blocks = plan_blocks(origin.shape[0] if origin.shape else 0, _MASK_LENGTH)
-    packed = PackedMask(walk(origin, 0, blocks) if origin.shape else [data])
+    if isinstance(origin, ArrayBuffer):
+        packed = PackedMask([origin.array])
+    else:
+        packed = PackedMask(walk(origin, 0, plan_blocks(origin.shape[0], _MASK_LENGTH)))
     if packed.size != size:
         warnings.warn(
             f"the mask has {packed.size} samples, the data have {size}: production ends with "

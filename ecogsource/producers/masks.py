@@ -16,9 +16,11 @@ from ecogsource.indexing import Selection, Selector, as_slice, simplify
 __all__ = ["MaskedBuffer", "PackedMask"]
 
 # Samples per counted block of a mask: a multiple of 8.
-_BLOCK = 2**16
+_BLOCK = 2**11
 # Unpack at most this many blocks of a mask at a time.
-_GROUP = 16
+_GROUP = 64
+# How many bits of a byte are set.
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 # Data on disk: a gap of the mask at least this long is not read over.
 _GAP = 1024
 # Otherwise they are read over, this many bytes (but at least so many samples) at a time ...
@@ -60,8 +62,11 @@ class PackedMask:
             self.size += len(values)
         self._bits = np.concatenate(packed) if packed else np.zeros(0, np.uint8)
         # How many samples are kept before each block.
-        counts = [self._flags(b, b + 1).sum() for b in range(self._n_blocks)]
-        self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        ones = [np.zeros(1, np.int64)]
+        for start in range(0, len(self._bits), _SCRATCH_BYTES):
+            bits = _ONES[self._bits[start : start + _SCRATCH_BYTES]]
+            ones.append(np.add.reduceat(bits, range(0, len(bits), _BLOCK // 8), dtype=np.int64))
+        self._before = np.cumsum(np.concatenate(ones))
 
     @property
     def count(self) -> int:
@@ -75,14 +80,16 @@ class PackedMask:
     def _flags(self, first: int, stop: int) -> np.ndarray:
         """Unpack some blocks."""
         bits = self._bits[first * _BLOCK // 8 : stop * _BLOCK // 8]
-        return np.unpackbits(bits, count=min(stop * _BLOCK, self.size) - first * _BLOCK)
+        count = min(stop * _BLOCK, self.size) - first * _BLOCK
+        # NumPy finds what is not zero ten times faster among booleans.
+        return np.unpackbits(bits, count=count).view(bool)
 
     def upto(self, size: int) -> PackedMask:
         """Cut the mask off after some samples."""
         if size >= self.size:
             return self
-        flags = (self._flags(b, b + 1) for b in range(-(-size // _BLOCK)))
-        return PackedMask(part[: size - i * _BLOCK] for i, part in enumerate(flags))
+        blocks = range(-(-size // _BLOCK))
+        return PackedMask(self._flags(b, b + 1)[: size - b * _BLOCK] for b in blocks)
 
     def rank(self, position: int) -> int:
         """Count what is kept before a sample."""
@@ -114,18 +121,58 @@ class PackedMask:
         numpy.ndarray
             Rising positions, int64.
         """
+        parts = [np.asarray(part, np.int64) for part in self.pieces(first, stop)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def pieces(self, first: int, stop: int) -> Iterator[range | np.ndarray]:
+        """Give the positions of kept samples by their number, piece by piece.
+
+        Parameters
+        ----------
+        first, stop : int
+            Number of the first, and the number after the last, among the samples kept.
+
+        Yields
+        ------
+        range or numpy.ndarray
+            Long runs as ranges, other positions as rising arrays, in order.
+        """
         if first >= stop:
-            return np.zeros(0, np.int64)
+            return
         low = int(np.searchsorted(self._before, first, side="right")) - 1
         high = int(np.searchsorted(self._before, stop, side="left"))
-        found = []
         for block in range(low, high, _GROUP):
             until = min(block + _GROUP, high)
-            if self._before[block] < self._before[until]:
-                found.append(np.flatnonzero(self._flags(block, until)) + block * _BLOCK)
-        positions = np.concatenate(found)
-        skip = first - int(self._before[low])
-        return positions[skip : skip + stop - first]
+            before, after = int(self._before[block]), int(self._before[until])
+            if before == after:
+                continue
+            # Which of the samples kept in this group are wanted.
+            wanted = slice(max(0, first - before), min(stop, after) - before)
+            begin = block * _BLOCK
+            if after - before == min(until * _BLOCK, self.size) - begin:
+                yield range(begin + wanted.start, begin + wanted.stop)
+                continue
+            flags = self._flags(block, until)
+            changes = flags[1:] != flags[:-1]
+            if np.count_nonzero(changes) * _LONG_RUN < 2 * (after - before):
+                edges = np.flatnonzero(changes) + 1
+                yield from _runs_between(edges, flags, begin, wanted)
+            else:
+                yield np.flatnonzero(flags)[wanted] + begin
+
+
+def _runs_between(
+    edges: np.ndarray, flags: np.ndarray, begin: int, wanted: slice
+) -> Iterator[range]:
+    """Give runs of kept samples, cut to those that are wanted."""
+    bounds = [0] * bool(flags[0]) + edges.tolist() + [len(flags)] * bool(flags[-1])
+    done = 0
+    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+        low = max(wanted.start - done, 0)
+        high = min(wanted.stop - done, stop - start)
+        if low < high:
+            yield range(begin + start + low, begin + start + high)
+        done += stop - start
 
 
 def _booleans(part: Any) -> np.ndarray:
@@ -174,45 +221,54 @@ class MaskedBuffer(ViewBuffer):
             inside = (*selectors[:axis], position, *selectors[axis + 1 :])
             self.buffer.read_into(Selection.of(inside), out)
             return
-        if isinstance(wanted, range):
-            rising = wanted[::-1] if wanted.step < 0 else wanted
-            positions = self.mask.positions(rising.start, rising[-1] + 1)[:: rising.step]
-            lead = sum(not isinstance(s, int) for s in selectors[:axis])
-            if wanted.step < 0:
+        lead = sum(not isinstance(s, int) for s in selectors[:axis])
+        pieces: Iterable[range | np.ndarray]
+        if isinstance(wanted, range) and wanted.step in (1, -1):
+            rising = wanted if wanted.step == 1 else wanted[::-1]
+            pieces = self.mask.pieces(rising.start, rising.stop)
+            if wanted.step == -1:
                 out = out[(*[slice(None)] * lead, slice(None, None, -1))]
         else:
-            low = int(wanted.min())
-            positions = self.mask.positions(low, int(wanted.max()) + 1)[wanted - low]
-        _gather(self.buffer, axis, positions, Selection.of(selectors), out)
+            numbers = np.asarray(wanted)
+            low = int(numbers.min())
+            positions = self.mask.positions(low, int(numbers.max()) + 1)[numbers - low]
+            inside = (*selectors[:axis], simplify(positions), *selectors[axis + 1 :])
+            self.buffer.read_into(Selection.of(inside), out)
+            return
+        done = 0
+        for piece in pieces:
+            target = out[(*[slice(None)] * lead, slice(done, done + len(piece)))]
+            self._gather(piece, selectors, lead, target)
+            done += len(piece)
 
+    def _gather(
+        self,
+        piece: range | np.ndarray,
+        selectors: tuple[Selector, ...],
+        lead: int,
+        out: np.ndarray,
+    ) -> None:
+        """Read positions along the axis of the mask."""
+        axis, buffer = self.axis, self.buffer
 
-def _gather(
-    buffer: Buffer, axis: int, positions: np.ndarray, selection: Selection, out: np.ndarray
-) -> None:
-    """Read scattered positions along one axis, in runs, or picked from a stretch read whole."""
-    selectors = selection.selectors
-    lead = sum(not isinstance(s, int) for s in selectors[:axis])
+        def read(selector: range | np.ndarray, target: np.ndarray) -> None:
+            inside = (*selectors[:axis], selector, *selectors[axis + 1 :])
+            buffer.read_into(Selection.of(inside), target)
 
-    def place(where: slice) -> np.ndarray:
-        return out[(*[slice(None)] * lead, where)]
-
-    def read(selector: range | np.ndarray, target: np.ndarray) -> None:
-        inside = (*selectors[:axis], selector, *selectors[axis + 1 :])
-        buffer.read_into(Selection.of(inside), target)
-
-    array = _array_of(buffer, axis, selectors)
-    if array is not None:
-        _pick(array, positions, lead, out)
-        return
-    sample_bytes = max(1, selection.size // max(1, len(positions))) * buffer.dtype.itemsize
-    for where in _stretches(positions, max(_LEAST_STRETCH, _SCRATCH_BYTES // sample_bytes)):
-        part, target = positions[where], place(where)
-        hull = range(int(part[0]), int(part[-1]) + 1)
-        if len(hull) == len(part):
-            read(hull, target)
-        elif _SPARSE * len(part) < len(hull):
-            read(simplify(part), target)
-        else:
+        if isinstance(piece, range):
+            read(piece, out)
+            return
+        array = _array_of(buffer, axis, selectors)
+        if array is not None:
+            _take(array, piece, lead, out)
+            return
+        sample_bytes = max(1, out.nbytes // max(1, len(piece)))
+        for where in _stretches(piece, max(_LEAST_STRETCH, _SCRATCH_BYTES // sample_bytes)):
+            part, target = piece[where], out[(*[slice(None)] * lead, where)]
+            hull = range(int(part[0]), int(part[-1]) + 1)
+            if _SPARSE * len(part) < len(hull):
+                read(simplify(part), target)
+                continue
             shape = (*target.shape[:lead], len(hull), *target.shape[lead + 1 :])
             scratch = np.empty(shape, buffer.dtype)
             read(hull, scratch)
@@ -231,34 +287,14 @@ def _array_of(buffer: Buffer, axis: int, selectors: tuple[Selector, ...]) -> np.
 
 def _stretches(positions: np.ndarray, most: int) -> Iterator[slice]:
     """Cut rising positions where they are far apart, and where a stretch becomes too long."""
-    for run in _runs(positions, _GAP):
-        start = run.start
-        while start < run.stop:
-            first, last = int(positions[start]), int(positions[run.stop - 1])
-            until = run.stop
-            if last - first >= most and last - first != run.stop - 1 - start:
-                until = start + int(np.searchsorted(positions[start : run.stop], first + most))
+    edges = (np.flatnonzero(np.diff(positions) > _GAP) + 1).tolist()
+    for start, stop in pairwise([0, *edges, len(positions)]):
+        while start < stop:
+            first, until = int(positions[start]), stop
+            if int(positions[stop - 1]) - first >= most:
+                until = start + int(np.searchsorted(positions[start:stop], first + most))
             yield slice(start, until)
             start = until
-
-
-def _runs(positions: np.ndarray, gap: int) -> Iterator[slice]:
-    """Cut rising positions where neighbours are more than a gap apart."""
-    edges = (np.flatnonzero(np.diff(positions) > gap) + 1).tolist()
-    return (slice(start, stop) for start, stop in pairwise([0, *edges, len(positions)]))
-
-
-def _pick(array: np.ndarray, positions: np.ndarray, axis: int, out: np.ndarray) -> None:
-    """Pick positions of an array in memory: run by run where runs are long."""
-    n_runs = 1 + np.count_nonzero(np.diff(positions) != 1)
-    if len(positions) < _LONG_RUN * n_runs:
-        _take(array, positions, axis, out)
-        return
-    lead = (slice(None),) * axis
-    for where in _runs(positions, 1):
-        first = int(positions[where.start])
-        inside = slice(first, first + where.stop - where.start)
-        np.copyto(out[(*lead, where)], array[(*lead, inside)], casting="same_kind")
 
 
 def _take(array: np.ndarray, positions: np.ndarray, axis: int, out: np.ndarray) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,8 +19,11 @@ __all__ = ["Origin", "Span", "Walker", "is_on_disk", "narrow", "shifted", "walk"
 
 Origin: TypeAlias = "Buffer | Stream"
 
-# Handing a chunk from one thread to another costs some tens of microseconds.
-_WORTH_A_THREAD = 128 * 2**10
+# Handing a chunk from one thread to another takes some tens of microseconds: reading ahead pays
+# where reading a chunk takes longer than this, in seconds ...
+_WORTH_A_THREAD = 2e-4
+# ... which is found out by reading for so long.
+_TRIAL = 5e-3
 
 
 class Walker(Protocol):
@@ -44,7 +49,7 @@ def walk(
         Rising windows; they may overlap.
     prefetch : int, optional
         How many windows to read ahead in the background. By default one, if the data are on disk
-        and a window is not small.
+        and the first windows show that reading takes long enough.
 
     Yields
     ------
@@ -68,17 +73,28 @@ def _read_windows(
         buffer.read_into(selection, out)
         return out
 
-    nbytes = 0
-    if len(windows):
-        nbytes = window_selection(shape, axis, windows[0]).size * buffer.dtype.itemsize
+    if prefetch is None and not is_on_disk(buffer):
+        prefetch = 0
+    done = 0
     if prefetch is None:
-        prefetch = int(nbytes >= _WORTH_A_THREAD and len(windows) > 1 and is_on_disk(buffer))
-    if prefetch:
+        spent = 0.0
+        while done < len(windows) and spent < _TRIAL:
+            start = perf_counter()
+            chunk = read(windows[done])
+            # The first read opens files.
+            spent += perf_counter() - start if done else 0.0
+            yield chunk
+            del chunk
+            done += 1
+        prefetch = int(spent > _WORTH_A_THREAD * (done - 1))
+    rest = islice(windows, done, None)
+    if prefetch and done < len(windows):
         from ecogsource.datasource.prefetch import read_ahead
 
-        yield from read_ahead(read, windows, depth=prefetch, nbytes=nbytes)
+        nbytes = window_selection(shape, axis, windows[done]).size * buffer.dtype.itemsize
+        yield from read_ahead(read, rest, depth=prefetch, nbytes=nbytes)
         return
-    for window in windows:
+    for window in rest:
         yield read(window)
 
 

@@ -1,0 +1,213 @@
+"""Producers beside plain block iteration and beside openseize, on the same files in one run.
+
+Openseize needs NumPy < 2. Make it an environment of its own and name its interpreter::
+
+    python -m venv /tmp/openseize
+    /tmp/openseize/bin/pip install 'numpy<2' openseize
+    ECOGSOURCE_OPENSEIZE_PYTHON=/tmp/openseize/bin/python python -m benchmarks producers
+
+Without it these rows are left out. Ours and the peer take turns; the best of each counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from benchmarks.measure import _anonymous
+from ecogsource.buffers import HDF5Buffer, clear_chunk_cache
+from ecogsource.datasource import MappedSource
+from ecogsource.demos.recordings import make_eeg
+from ecogsource.io.edf import Reader
+from ecogsource.producers import producer
+
+Row = dict[str, Any]
+EDF_WORKS = (
+    "edf",
+    "edf, mask of long runs",
+    "edf, scattered mask",
+    "array, mask of long runs",
+    "array, scattered mask",
+)
+
+
+def exhaust(chunks: Iterable[Any]) -> float:
+    """Go through all chunks; the seconds it takes."""
+    start = time.perf_counter()
+    for chunk in chunks:
+        chunk.shape
+    return time.perf_counter() - start
+
+
+def best_ratio(repeats: int, ours: Callable[[], float], theirs: Callable[[], float]) -> Row:
+    """Take turns; the best time of each, in seconds."""
+    pairs = [(ours(), theirs()) for _ in range(repeats)]
+    mine, other = (min(times) for times in zip(*pairs, strict=True))
+    return {"ours": mine, "theirs": other, "ratio": mine / other}
+
+
+def gzip_recording(folder: Path, *, smoke: bool) -> Path:
+    """Write a compressed HDF5 file of channels x time, once."""
+    channels, samples = (16, 100_000) if smoke else (64, 1_200_000)
+    path = folder / f"producers_{channels}x{samples}.h5"
+    if not path.exists():
+        rng = np.random.default_rng(0)
+        with h5py.File(path, "w") as file:
+            data = file.create_dataset(
+                "data",
+                (channels, samples),
+                "int16",
+                chunks=(16, 16384),
+                compression="gzip",
+                shuffle=True,
+            )
+            for channel in range(0, channels, 16):
+                noise = rng.standard_normal((16, samples), dtype=np.float32).cumsum(axis=1)
+                data[channel : channel + 16] = noise
+    return path
+
+
+def bench_iteration(folder: Path, *, smoke: bool) -> list[Row]:
+    """Iterate a gzip recording by seconds, beside `iter_blocks`."""
+    path = gzip_recording(folder, smoke=smoke)
+
+    def source() -> MappedSource:
+        clear_chunk_cache()
+        return MappedSource(HDF5Buffer.from_path(path, "data"), fs=2000.0)
+
+    rows = []
+    for seconds in (1, 10):
+        length = 2000 * seconds
+        times = best_ratio(
+            1 if smoke else 9,
+            lambda length=length: exhaust(producer(source(), length, -1)),
+            lambda length=length: exhaust(source().iter_blocks(length)),
+        )
+        work = f"gzip HDF5 by {seconds} s"
+        rows.append({"work": work, "peer": "iter_blocks", **times, "target": 1.05})
+    return rows
+
+
+def make(work: str, path: Path, chunksize: int) -> Any:
+    """Make our producer for a kind of work."""
+    mask = None
+    if "mask" in work:
+        mask = np.load(f"{path}.{'runs' if 'runs' in work else 'scattered'}.npy")
+    data = np.load(f"{path}.npy") if "array" in work else Reader(path)
+    return producer(data, chunksize, -1, mask=mask)
+
+
+def edf_files(folder: Path, *, smoke: bool) -> Path:
+    """Make an EDF recording, its numbers as an array, and two masks, once."""
+    seconds = 20 if smoke else 600
+    path = folder / f"producers_{seconds}s.edf"
+    if not path.exists():
+        make_eeg(path, seconds)
+        values = Reader(path).read()
+        rng = np.random.default_rng(0)
+        np.save(f"{path}.npy", values)
+        length = values.shape[1] // (seconds // 5)
+        np.save(f"{path}.runs.npy", np.repeat(rng.random(seconds // 5) < 0.5, length))
+        np.save(f"{path}.scattered.npy", rng.random(values.shape[1]) < 0.5)
+    return path
+
+
+def bench_openseize(folder: Path, *, smoke: bool) -> list[Row]:
+    """Iterate an EDF file and an array, with and without masks, beside openseize."""
+    python = os.environ.get("ECOGSOURCE_OPENSEIZE_PYTHON")
+    path, chunksize = edf_files(folder, smoke=smoke), 5000 if smoke else 300_000
+    if python is None:
+        return [{"work": "edf and masks", "peer": "openseize: no interpreter given"}]
+    script = Path(__file__).with_name("openseize_peer.py")
+
+    def theirs(work: str) -> float:
+        command = [python, str(script), str(path), str(chunksize), work]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])[work]
+        check(work, make(work, path, chunksize), found)
+        return float(found["seconds"])
+
+    def ours(work: str) -> float:
+        exhaust(make(work, path, chunksize))
+        return min(exhaust(make(work, path, chunksize)) for _ in range(2))
+
+    rows = []
+    for work in EDF_WORKS:
+        times = best_ratio(1 if smoke else 3, lambda w=work: ours(w), lambda w=work: theirs(w))
+        target = 1 / 5 if work == "edf" else 1 / 3
+        rows.append({"work": work, "peer": "openseize", **times, "target": target})
+    return rows
+
+
+def check(work: str, pro: Any, found: dict[str, Any]) -> None:
+    """Compare sum and number of samples with what openseize found.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    total, count = 0.0, 0
+    for chunk in pro:
+        total += float(chunk.sum())
+        count += chunk.shape[-1]
+    if count != found["count"] or not np.isclose(total, found["total"], rtol=1e-6):
+        raise ValueError(f"{work}: {count} samples, sum {total}; openseize: {found}")
+
+
+def bench_memory(folder: Path, *, smoke: bool) -> list[Row]:
+    """Measure the peak memory of an iteration in a fresh process, in chunks."""
+    path = edf_files(folder, smoke=smoke)
+    rows = []
+    for work in ("edf", "edf, mask of long runs", "edf, scattered mask"):
+        code = "from benchmarks.bench_producers import peak; import sys; peak(*sys.argv[1:])"
+        done = subprocess.run(
+            [sys.executable, "-c", code, work, str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+        chunks = float(done.stdout.split()[-1])
+        rows.append({"work": f"memory, {work}", "ours": chunks, "target": 3.0, "note": "in chunks"})
+    return rows
+
+
+def peak(work: str, path: str) -> None:
+    """Write the peak of anonymous memory during an iteration, over the size of a chunk."""
+    import threading
+
+    pro = make(work, Path(path), 300_000)
+    next(iter(make(work, Path(path), 3000)))
+    done, peaks, before, size = threading.Event(), [0], _anonymous(), 1
+
+    def watch() -> None:
+        while not done.wait(0.0005):
+            peaks.append(_anonymous())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for chunk in pro:
+        size = max(size, chunk.nbytes)
+    done.set()
+    watcher.join()
+    sys.stdout.write(f"{(max(peaks) - before) / size}\n")
+
+
+def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry's signature
+    """Measure everything; seconds, and our time over the peer's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        *bench_iteration(folder, smoke=smoke),
+        *bench_openseize(folder, smoke=smoke),
+        *bench_memory(folder, smoke=smoke),
+    ]
