@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ecogsource.cli.text import say
+from ecogsource.cli.text import indented, say
 from ecogsource.cli.tour import Tour, Trip, describe_source
 from ecogsource.errors import DataPathError, EcogSourceError, GapError
 from ecogsource.memory import format_bytes
@@ -95,10 +95,12 @@ class _Search:
                         self.look(inside)
                 return
             self.failed += 1
-            say(f"{path}{size}", f"    not opened: {' '.join(str(error).split())}")
+            reason = f"not opened: {' '.join(str(error).split())}"
+            say(f"{path}{size}", *indented(reason, 4))
             return
         if fresh:
-            say(f"{path}{size}", *(f"    {line}" for one in fresh for line in one.remarks))
+            remarks = [line for one in fresh for line in one.remarks]
+            say(f"{path}{size}", *indented("\n".join(remarks), 4))
         self.found.extend(one for one in fresh if one.source is not None)
 
     def _open(self, path: Path) -> Iterator[Found]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["duration", "peak_memory", "say", "table"]
+__all__ = ["duration", "indented", "peak_memory", "say", "table"]
+
+WIDTH = 100
 
 
 def say(*lines: str) -> None:
@@ -14,6 +17,15 @@ def say(*lines: str) -> None:
     for line in lines:
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def indented(text: str, by: int) -> list[str]:
+    """Return the lines of `text` moved `by` columns to the right, long ones wrapped."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        # Short lines may be aligned with blanks, which wrapping would lose.
+        lines += [line] if len(line) <= WIDTH - by else textwrap.wrap(line, WIDTH - by)
+    return [" " * by + line for line in lines]
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.cli.text import duration, peak_memory, say
+from ecogsource.cli.text import duration, indented, peak_memory, say
 from ecogsource.errors import MemoryBlowOutError, MissingDependencyError
 from ecogsource.memory import format_bytes
 from ecogsource.params import OVERRIDE, load_params
@@ -56,9 +56,9 @@ class Tour:
         started = perf_counter()
         result = work()
         took = duration(perf_counter() - started)
-        say(f"{self.number:2d}. {title:<64} {took:>10}")
+        say(f"{self.number:2d}. {title:<72} {took:>10}")
         say(*(f"      >>> {line}" for line in code.splitlines()))
-        say(*(f"      {line}" for line in tell(result).splitlines()), "")
+        say(*indented(tell(result), 6), "")
         return result
 
 

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from ecogsource.buffers import HDF5Buffer
+from ecogsource.buffers.storage.h5file import open_file
 from ecogsource.datasource import MappedSource
 from ecogsource.demos.shapes import FieldsBuffer, RowsBuffer, same_fields
 from ecogsource.errors import DataPathError, FormatError
@@ -121,7 +122,7 @@ def survey_hdf5(path: Path | str) -> list[Dataset]:
             rate = _rate(node) if layout else None
             found.append(Dataset(path, name, shape, node.dtype, layout, remark, rate))
 
-    with h5py.File(path, "r") as file:
+    with open_file(str(path)) as file:
         file.visititems(visit)
     return sorted(found, key=lambda d: (not d.layout, -d.dtype.itemsize * int(np.prod(d.shape))))
 

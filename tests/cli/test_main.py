@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecogsource.cli import build_parser, main
-from ecogsource.cli.text import duration, peak_memory, table
+from ecogsource.cli.text import duration, indented, peak_memory, table
 from ecogsource.errors import DataPathError
 from ecogsource.params import OVERRIDE
 
@@ -169,6 +169,13 @@ def test_durations(seconds: float, text: str) -> None:
 def test_tables_are_aligned() -> None:
     assert table([["a", None], ["long", 3]], header=["k", "v"]) == ["k     v", "a     -", "long  3"]
     assert table([]) == []
+
+
+def test_long_lines_are_wrapped_and_short_ones_left_alone() -> None:
+    lines = indented("a    b\n" + "word " * 40, 4)
+    assert lines[0] == "    a    b"
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 100
 
 
 def test_peak_memory_is_of_this_process() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -169,6 +170,43 @@ def test_a_file_that_is_not_there_or_not_hdf5(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(FormatError, match="is not an HDF5 file"):
         survey_hdf5(tmp_path / "text.h5")
+
+
+def test_buffers_survive_a_trip_to_another_process(file: Path) -> None:
+    for name, dataset in by_name(file).items():
+        if dataset.layout:
+            buffer = dataset.open().data_buffer
+            twin = pickle.loads(pickle.dumps(buffer))
+            np.testing.assert_array_equal(twin[:, :50], buffer[:, :50], err_msg=name, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "remark"),
+    [
+        ((20_001, 20_001), "u1", "too many channels either way"),
+        ((5, 20_000, 150), "u1", "3 axes (5 x 20,000 x 150), not a recording"),
+        ((50,), [("a", "i2"), ("b", "i2")], "a table of 50 rows: too little for a recording"),
+        ((), "f8", "a single value"),
+    ],
+)
+def test_what_is_too_much_or_too_little(
+    tmp_path: Path, shape: tuple[int, ...], dtype: object, remark: str
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as out:
+        # Without data written, the file stays small.
+        out.create_dataset("x", shape, np.dtype(dtype))
+    (found,) = survey_hdf5(tmp_path / "a.h5")
+    assert found.layout == ""
+    assert remark in found.remark
+
+
+@pytest.mark.parametrize("rate", ["unknown", -5.0, np.nan, [1.0, 2.0]])
+def test_a_rate_that_makes_no_sense_is_no_rate(tmp_path: Path, rate: object) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as out:
+        out["x"] = np.zeros((2, 200))
+        out["x"].attrs["fs"] = rate
+        out["fs"] = 250.0
+    assert survey_hdf5(tmp_path / "a.h5")[0].fs == 250.0
 
 
 def test_a_real_table_of_electromyograms(shared_data: Path) -> None:
