@@ -349,10 +349,11 @@ def oebin(folder: Path, values: np.ndarray, first: int, names: Sequence[str], **
     np.save(data / "sample_numbers.npy", numbers)
     np.save(data / "timestamps.npy", numbers / 1000.0)
     np.save(events / "sample_numbers.npy", np.array([first + 5, first + 9]))
+    np.save(events / "timestamps.npy", np.array([first + 5, first + 9]) / 1000.0)
     np.save(events / "states.npy", np.array([1, -1], dtype=np.int16))
     channels = [{"channel_name": n, "bit_volts": 0.25, "units": ""} for n in names]
     stream = {"folder_name": "Rhythm-100.0/", "sample_rate": 1000, "channels": channels}
-    ttl = {"folder_name": "Rhythm-100.0/TTL/", "sample_rate": 1000}
+    ttl = {"folder_name": "Rhythm-100.0/TTL/", "sample_rate": 1000, "channel_name": "TTL"}
     content = {"GUI version": "0.6.7", "continuous": [stream], "events": [ttl], **extra}
     (folder / "structure.oebin").write_text(json.dumps(content))
     return folder

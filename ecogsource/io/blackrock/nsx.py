@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+from ecogsource.io._text import whole_frames
 from ecogsource.io.info import Events, RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import BoundLayout, FlatLayout, Layout, RecordLayout
 
@@ -81,7 +82,15 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
         fields["nev"] = nev_header.fields
         start = start or nev_header.start
     events = None if nev is None else partial(_events, nev)
-    return RecordingInfo(str(path), "blackrock", streams, fields, start, events)
+    warnings = tuple(text for h in headers for text in _stray_bytes(h))
+    return RecordingInfo(str(path), "blackrock", streams, fields, start, events, warnings)
+
+
+def _stray_bytes(header: _NsxHeader) -> tuple[str, ...]:
+    """Say what is left over in files of specification 2.1, which do not count their samples."""
+    if header.version != (2, 1):
+        return ()
+    return whole_frames(Path(header.path), header.frame_bytes, header.header_bytes)[1]
 
 
 def _events(path: Path) -> Events:
@@ -132,8 +141,8 @@ def _text(raw: bytes) -> str:
 def _parse_21(data: bytes, path: str, size: int) -> _NsxHeader:
     _, label, period, count = struct.unpack_from("<8s16sII", data)
     ids = struct.unpack_from(f"<{count}I", data, 32)
-    if period == 0:
-        raise FormatError(f"{path!r}: the sampling period (byte 24) is 0")
+    if period == 0 or count == 0:
+        raise FormatError(f"{path!r}: period {period} (byte 24), {count} channels (byte 28)")
     fields = {"label": _text(label), "period": period, "electrode_ids": list(ids)}
     # Electrodes 129 to 144 are the analogue inputs of the front panel.
     names = tuple(f"ainp{i - 128}" if i > 128 else f"chan{i}" for i in ids)
@@ -234,7 +243,7 @@ def _stream(header: _NsxHeader, *, allow_truncated: bool) -> StreamInfo:
 
 def _segments(header: _NsxHeader, *, allow_truncated: bool) -> list[Segment]:
     if header.version == (2, 1):
-        frames = (header.file_bytes - header.header_bytes) // max(header.frame_bytes, 1)
+        frames, _ = whole_frames(Path(header.path), header.frame_bytes, header.header_bytes)
         return [Segment(_flat(header, header.header_bytes, frames))]
     step = header.period * header.resolution / RAW_RATE
     packet = struct.Struct("<BQI" if header.version >= (3, 0) else "<BII")
