@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecogsource.channel_map import ChannelMap, CoordinateChannelMap
 from ecogsource.datasource import MappedSource, PlainArraySource
@@ -65,13 +66,17 @@ def rereferenced(
         return source
     if chan_map is None:
         raise ConfigError("local_ref needs an electrode map to know neighbours from")
-    if not isinstance(chan_map, CoordinateChannelMap):
-        return source.local_ref(chan_map, radius=_NEIGHBOUR_STEPS)
-    positions = chan_map.positions()
-    distance = np.hypot(*(positions[:, np.newaxis] - positions).T)
+    return source.local_ref(_neighbours(chan_map))
+
+
+def _neighbours(chan_map: ChannelMap) -> NDArray[np.bool_]:
+    """Which channel is beside which: the eight sites around on a grid, else those about as near."""
+    free = isinstance(chan_map, CoordinateChannelMap)
+    places = chan_map.positions() if free else np.stack(chan_map.to_mat(), axis=1)
+    distance = np.hypot(*(places[:, np.newaxis] - places).T)
     np.fill_diagonal(distance, np.inf)
-    spacing = float(np.median(distance.min(axis=0)))
-    return source.local_ref(positions, radius=_NEIGHBOUR_STEPS * spacing)
+    step = float(np.median(distance.min(axis=0))) if free else 1.0
+    return np.asarray(distance < _NEIGHBOUR_STEPS * step)
 
 
 def read_scalar(file: Any, name: str) -> float:
