@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class FlatBuffer(Buffer):
             raise FormatError(f"offset must be at least 0, got {offset}")
         if stored.hasobject or stored.itemsize == 0:
             raise FormatError(f"numbers of type {stored} cannot be read from a file")
-        lengths = (shape,) if np.ndim(shape) == 0 else tuple(shape)  # type: ignore[arg-type]
+        lengths = tuple(shape) if isinstance(shape, Sequence) else (shape,)
         signature = signature_of(path)
         full = _fit_shape(path, signature.size - offset, stored, lengths)
         super().__init__(full, stored, units_scale=units_scale, filename=path, writeable=writeable)

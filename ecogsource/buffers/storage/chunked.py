@@ -104,6 +104,9 @@ class ChunkedStorage:
         self.dtype = layout.dtype
         self._native = layout.dtype.newbyteorder("=")
         sizes = [*self.chunks, self.dtype.itemsize]
+        if layout.signature is None:
+            raise ValueError(f"{layout.path!r} is not a file whose bytes can be read")
+        self._signature = layout.signature
         self._nbytes = math.prod(sizes)
         self._strides = tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(self.chunks)))
         self._pool = pool
@@ -132,7 +135,7 @@ class ChunkedStorage:
             return
         handle = self._pool.acquire(self.layout.path)
         try:
-            handle.check(self.layout.signature)
+            handle.check(self._signature)
             cells = self._cells(selectors)
             reader = self._filtered(handle, out, affine) if self.layout.filters else None
             if reader is None:
@@ -196,6 +199,7 @@ class ChunkedStorage:
         return read
 
     def _decode(self, handle: Handle, cell: _Cell) -> np.ndarray | Shuffled:
+        self._check_end(handle, cell)
         stored = scratch(cell.size)
         handle.read(stored, cell.offset)
         try:
@@ -214,9 +218,16 @@ class ChunkedStorage:
             return Shuffled(data, self.dtype, self.chunks)
         return np.frombuffer(data, self.dtype).reshape(self.chunks)
 
+    def _check_end(self, handle: Handle, cell: _Cell) -> None:
+        if cell.offset + cell.size > self._signature.size:
+            beyond = ValueError(
+                f"it would end at byte {cell.offset + cell.size} of {self._signature.size}"
+            )
+            raise self._damaged(handle, cell, beyond)
+
     def _damaged(self, handle: Handle, cell: _Cell, error: Exception) -> CorruptDataError:
         # A file that is being rewritten looks damaged too: that would be the better message.
-        handle.check(self.layout.signature)
+        handle.check(self._signature)
         chunk = tuple(piece.cell for piece in cell.pieces)
         return CorruptDataError(
             f"chunk {chunk} of dataset {self.layout.name!r} is damaged: {error}",
@@ -244,6 +255,7 @@ class ChunkedStorage:
             if cell.size < self._nbytes:
                 short = ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
                 raise self._damaged(handle, cell, short)
+            self._check_end(handle, cell)
             if as_stored and self._read_direct(handle, cell, local, out, where):
                 return
             first, block = self._block(handle, cell, local)

@@ -41,7 +41,10 @@ class DamagedChunkError(ValueError):
 
 
 class _Step(NamedTuple):
-    """What a codec needs to know: its parameters, and the bytes that must come out."""
+    """What a codec needs to know: its parameters, and the bytes that must come out.
+
+    After a compressor the number of bytes depends on the data: it is -1.
+    """
 
     values: tuple[int, ...]
     nbytes: int
@@ -115,7 +118,10 @@ def decode(
         if mask >> number & 1:
             continue
         steps.append((code, _Step(values, nbytes)))
-        nbytes += 4 * (code == FLETCHER32)
+        if code not in (SHUFFLE, FLETCHER32):
+            nbytes = -1
+        elif code == FLETCHER32 and nbytes >= 0:
+            nbytes += 4
     for number in reversed(range(len(steps))):
         code, step = steps[number]
         if code == SHUFFLE and number == 0 and keep_shuffle:
@@ -125,7 +131,7 @@ def decode(
 
 
 def _sized(data: Bytes, nbytes: int) -> Bytes:
-    if len(data) != nbytes:
+    if nbytes >= 0 and len(data) != nbytes:
         raise DamagedChunkError(f"{nbytes} bytes expected after decoding, {len(data)} came out")
     return data
 
@@ -134,9 +140,9 @@ def _deflate(data: Bytes, step: _Step) -> Bytes:
     try:
         return deflate.zlib_decompress(data, step.nbytes)
     except deflate.DeflateError:
-        # Tells what is wrong, and is the judge of streams that end early.
+        # Only zlib tells what is wrong. No more is decoded than shows that it is too much.
         try:
-            return zlib.decompress(data)
+            return zlib.decompressobj().decompress(data, step.nbytes + 1)
         except zlib.error as error:
             raise DamagedChunkError(f"deflate: {error}") from error
 
@@ -147,8 +153,6 @@ def _shuffle(data: Bytes, step: _Step) -> Bytes:
 
 def _fletcher32(data: Bytes, step: _Step) -> Bytes:
     body, stored = memoryview(data)[:-4], int.from_bytes(data[-4:], "little")
-    if len(body) != step.nbytes:
-        raise DamagedChunkError(f"{step.nbytes + 4} bytes expected, {len(data)} found")
     found = fletcher32(body)
     # Releases of HDF5 before 1.6.3 stored the two bytes of each half the other way round.
     swapped = (found & 0x00FF00FF) << 8 | (found & 0xFF00FF00) >> 8
@@ -205,7 +209,7 @@ def _blosc(data: Bytes, step: _Step) -> Bytes:
     return _imagecodec("blosc", data, step.nbytes)
 
 
-def _blocks(data: Bytes, start: int, total: int, block: int) -> list[tuple[Bytes, int]]:
+def _blocks(data: Bytes, start: int, total: int, block: int) -> list[tuple[memoryview, int]]:
     """Split a stream of length-prefixed blocks into (bytes, decoded size)."""
     view, found = memoryview(data), []
     while total > 0:

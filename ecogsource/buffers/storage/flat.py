@@ -28,7 +28,7 @@ from ecogsource.buffers.storage.grid import (
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
 from ecogsource.buffers.storage.place import Affine, assign_outer, copy_into, grid_slices, place
 from ecogsource.buffers.storage.threads import run, scratch
-from ecogsource.errors import ReadOnlyError
+from ecogsource.errors import CorruptDataError, ReadOnlyError
 
 __all__ = ["ContiguousStorage"]
 
@@ -79,6 +79,13 @@ class ContiguousStorage:
         self._pool = pool
         self._signature = signature_of(path) if signature is None else signature
         self._write_lock = threading.Lock()
+        end = offset + math.prod(shape) * dtype.itemsize
+        if end > self._signature.size:
+            raise CorruptDataError(
+                f"the data would end at byte {end}, the file has {self._signature.size}",
+                path,
+                self._signature.size,
+            )
         sizes = [*shape[1:], dtype.itemsize]
         self._strides = tuple(math.prod(sizes[axis:]) for axis in range(len(shape)))
 

@@ -14,9 +14,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
@@ -149,8 +147,15 @@ class Handle:
         if self._map is not None and mapped_bytes() > MAPPED_LIMIT:
             self._map.madvise(mmap.MADV_DONTNEED)
 
-    def read(self, target: np.ndarray | memoryview, offset: int) -> None:
+    def read(self, target: Any, offset: int) -> None:
         """Fill contiguous memory with the bytes at some offset.
+
+        Parameters
+        ----------
+        target : ndarray or memoryview
+            Contiguous, writable.
+        offset : int
+            Position in the file.
 
         Raises
         ------
@@ -165,7 +170,7 @@ class Handle:
         if got != wanted:
             self._read_rest(memoryview(target).cast("B"), got, offset)
 
-    def read_rows(self, rows: Iterable[np.ndarray], offsets: Iterable[int]) -> None:
+    def read_rows(self, rows: Iterable[Any], offsets: Iterable[int]) -> None:
         """Fill contiguous rows, each with the bytes at its own offset; see `read`."""
         fd, preadv = self.fd, os.preadv
         for row, offset in zip(rows, offsets, strict=True):

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Layout:
     kind: str
     offset: int = 0
     filters: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    fill: np.generic | None = None
+    fill: Any = None
     sources: tuple[str, ...] = ()
     growing: bool = False
 
@@ -149,7 +149,7 @@ def _filters(dataset: h5py.Dataset) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple((code, tuple(values)) for code, _, values, _ in found)
 
 
-def _fill(dataset: h5py.Dataset, kind: str) -> np.generic | None:
+def _fill(dataset: h5py.Dataset, kind: str) -> Any:
     if kind != "chunked":
         return None
     value = np.zeros((), dataset.dtype)

@@ -73,7 +73,7 @@ class LibraryReader:
     def __init__(
         self,
         lend: Callable[[], h5py.Dataset],
-        lock: threading.RLock,  # type: ignore[valid-type]
+        lock: threading.RLock,
         shape: tuple[int, ...],
         dtype: np.dtype,
         chunks: tuple[int, ...] | None,

@@ -67,8 +67,8 @@ class Affine(NamedTuple):
     @property
     def T(self) -> Affine:
         """The same for the transposed selection."""
-        turned = [None if v is None else v.T for v in (self.offset, self.factor)]
-        return Affine(*turned, self.dtype)
+        offset, factor = (None if v is None else v.T for v in (self.offset, self.factor))
+        return Affine(offset, factor, self.dtype)
 
     def at(self, where: Sequence[slice | np.ndarray | None]) -> Affine:
         """Return the part that belongs to a piece of the selection; ``None`` adds an axis."""
@@ -218,7 +218,7 @@ def single_list(
         return None
     axis = listed[0]
     one, to = local[axis], where[axis]
-    count = len(one) if isinstance(one, np.ndarray) else len(to)
+    count = len(one if isinstance(one, np.ndarray) else np.asarray(to))
     if count > ROW_LOOP_LIMIT:
         return None
     return axis, list(zip(_counted(one, count), _counted(to, count), strict=True))

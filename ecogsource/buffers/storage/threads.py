@@ -20,6 +20,7 @@ __all__ = ["run", "scratch"]
 Task = TypeVar("Task")
 MAX_THREADS = 64
 BYTES_PER_THREAD = 1 << 20
+KEPT_SCRATCH = 8 << 20
 
 
 class _State:
@@ -101,6 +102,8 @@ def scratch(nbytes: int) -> memoryview:
     nbytes : int
         How much is needed.
     """
+    if nbytes > KEPT_SCRATCH:
+        return memoryview(bytearray(nbytes))
     held: bytearray | None = getattr(_LOCAL, "memory", None)
     if held is None or len(held) < nbytes:
         held = _LOCAL.memory = bytearray(nbytes)
