@@ -72,17 +72,19 @@ class FilterJob:
         Forward and backward, or forward only.
     padlen : int, optional
         Edge extension of the former.
-    progress : bool
-        Show a progress bar.
+    progress : bool, optional
+        Show a progress bar; by default if it takes longer than two seconds.
     """
 
     design: FilterDesign
     filtfilt: bool = True
     padlen: int | None = None
-    progress: bool = False
+    progress: bool | None = None
 
     @classmethod
-    def of(cls, design: FilterDesign, options: Mapping[str, Any], *, progress: bool) -> FilterJob:
+    def of(
+        cls, design: FilterDesign, options: Mapping[str, Any], *, progress: bool | None
+    ) -> FilterJob:
         """Make a job from the keyword arguments of a user.
 
         Raises

@@ -62,7 +62,7 @@ class MirrorOptions:
     aligned: str = "auto"
     shared: bool = False
     resume: bool = True
-    progress: bool = False
+    progress: bool | None = None
     dtype: str | None = None
 
     def check(self, filename: Any) -> None:

@@ -112,7 +112,7 @@ class ProcessingMixin:
         aligned: Aligned = "auto",
         shared: bool = False,
         resume: bool = True,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> ElectrodeDataSource:
         """Copy this source, with other properties.
 
@@ -146,8 +146,8 @@ class ProcessingMixin:
         resume : bool
             Go on with a named file where an interrupted mirror of the same source and options
             stopped.
-        progress : bool
-            Show a progress bar.
+        progress : bool, optional
+            Show a progress bar; by default if it takes longer than two seconds.
 
         Returns
         -------
@@ -244,7 +244,7 @@ class ProcessingMixin:
         design_kwargs: Mapping[str, Any] | None = None,
         filt_kwargs: Mapping[str, Any] | None = None,
         *,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> ElectrodeDataSource:
         """Filter every active channel, the same as filtering the whole array at once.
 
@@ -264,8 +264,8 @@ class ProcessingMixin:
         filt_kwargs : mapping, optional
             ``filtfilt`` (True: forward and backward, no phase; False: forward, from rest) and
             ``padlen`` (edge extension of the former, default SciPy's).
-        progress : bool
-            Show a progress bar.
+        progress : bool, optional
+            Show a progress bar; by default if it takes longer than two seconds.
 
         Returns
         -------
@@ -298,7 +298,7 @@ class ProcessingMixin:
         nwid: float = 3.0,
         nmax: float | None = None,
         filtfilt: bool = True,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> ElectrodeDataSource:
         """Remove line noise.
 
@@ -344,7 +344,7 @@ class ProcessingMixin:
         antialias_aligned: bool = False,  # noqa: FBT001, FBT002 - ecogdata's signature
         aggregate_aligned: bool = False,  # noqa: FBT001, FBT002
         *,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> ElectrodeDataSource:
         """Downsample into an existing source, for example ``mirror(ratio, copy='')``.
 
@@ -359,8 +359,8 @@ class ProcessingMixin:
         aggregate_aligned : bool
             Average aligned arrays over each group of samples. With neither: ``'auto'`` as in
             `downsample_to_file`.
-        progress : bool
-            Show a progress bar.
+        progress : bool, optional
+            Show a progress bar; by default if it takes longer than two seconds.
 
         Returns
         -------
@@ -387,7 +387,7 @@ class ProcessingMixin:
         return new_source
 
     def downsample_and_load(
-        self, new_rate_ratio: int, *, aligned: Aligned = "auto", progress: bool = False
+        self, new_rate_ratio: int, *, aligned: Aligned = "auto", progress: bool | None = None
     ) -> PlainArraySource:
         """Downsample into memory.
 
@@ -397,8 +397,8 @@ class ProcessingMixin:
             Input samples per output sample.
         aligned : {'auto', 'antialias', 'aggregate', 'edges', 'decimate'}
             See `downsample_to_file`.
-        progress : bool
-            Show a progress bar.
+        progress : bool, optional
+            Show a progress bar; by default if it takes longer than two seconds.
 
         Returns
         -------

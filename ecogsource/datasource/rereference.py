@@ -33,7 +33,8 @@ class RereferencedBuffer(Buffer):
     def __init__(self, buffer: Buffer) -> None:
         super().__init__(buffer.shape, filtered_dtype(buffer.dtype), filename=buffer.filename)
         self.buffer = buffer
-        self.chunks = buffer.chunks
+        # Any row needs all of them: whoever reads by chunks shall take all rows at once.
+        self.chunks = (buffer.shape[0], buffer.chunks[1] if buffer.chunks else 1)
 
     def _reference(self, block: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return what to take off `rows`, given all channels."""

@@ -51,7 +51,7 @@ def change_rate(
     target: ElectrodeDataSource,
     *,
     aligned: str = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> None:
     """Downsample into a source that exists; see `ElectrodeDataSource.batch_change_rate`."""
     options = MirrorOptions(ratio=ratio, aligned=aligned, progress=progress)
@@ -87,7 +87,7 @@ def downsample_to_file(
     compression: str | int | None = None,
     aligned: str = "auto",
     extra_attrs: Mapping[str, Any] | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Path:
     """Write a downsampled copy that is kept, once.
 
@@ -111,8 +111,8 @@ def downsample_to_file(
         `ratio`-th sample. ``'auto'``: edges for integers and booleans, filtered for the others.
     extra_attrs : mapping, optional
         Further attributes of the file.
-    progress : bool
-        Show a progress bar.
+    progress : bool, optional
+        Show a progress bar; by default if it takes longer than two seconds.
 
     Returns
     -------

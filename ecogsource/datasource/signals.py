@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.buffers import Buffer, TransposedBuffer
+from ecogsource.buffers import Buffer, BufferBinder, TransposedBuffer
 from ecogsource.buffers.views import SelectedBuffer, ViewBuffer
 from ecogsource.filters import decimate_range, decimated_length
 from ecogsource.indexing import Selection, simplify
@@ -67,10 +67,12 @@ class Signal:
 
     @property
     def row_major(self) -> bool:
-        """Whether each row lies in one piece in storage: neither chunked nor time first."""
+        """Whether each row lies in one piece: neither chunked, nor joined, nor time first."""
         if len(self.shape) != 2 or getattr(self.array, "chunks", None) is not None:
             return False
-        return not (isinstance(self.array, Buffer) and time_is_outer(self.array))
+        if isinstance(self.array, np.ndarray):
+            return self.array.flags.c_contiguous
+        return not (time_is_outer(self.array) or is_joined(self.array))
 
     def read(self, rows: slice, start: int, stop: int) -> NDArray[Any]:
         """Read samples `start` to `stop` of some rows, shape (rows, stop - start)."""
@@ -90,10 +92,21 @@ class Signal:
 def time_is_outer(buffer: Buffer) -> bool:
     """Tell whether neighbouring channels lie closer in storage than neighbouring samples."""
     turned = False
+    while True:
+        if isinstance(buffer, BufferBinder):
+            buffer = buffer.buffers[0]
+        elif isinstance(buffer, ViewBuffer):
+            turned ^= isinstance(buffer, TransposedBuffer)
+            buffer = buffer.buffer
+        else:
+            return turned ^ (getattr(buffer, "order", "C") == "F")
+
+
+def is_joined(buffer: Buffer) -> bool:
+    """Tell whether time is cut into several arrays."""
     while isinstance(buffer, ViewBuffer):
-        turned ^= isinstance(buffer, TransposedBuffer)
         buffer = buffer.buffer
-    return turned
+    return isinstance(buffer, BufferBinder)
 
 
 def electrode_signal(source: ElectrodeDataSource, channels: str = "active") -> Signal:

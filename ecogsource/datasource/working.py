@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,9 @@ __all__ = ["run_jobs"]
 
 Item = TypeVar("Item")
 
+# Work that takes longer shows how far it is, unless it was told not to.
+_PATIENCE_SECONDS = 2.0
+
 
 def run_jobs(
     work: Callable[[Item], Any],
@@ -19,7 +23,7 @@ def run_jobs(
     *,
     workers: int,
     total: int | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     label: str = "",
 ) -> None:
     """Call `work` for every item, in threads.
@@ -34,8 +38,9 @@ def run_jobs(
         Threads.
     total : int, optional
         Number of items, for the bar.
-    progress : bool
-        Show a bar, moved by the calling thread only.
+    progress : bool, optional
+        Show a bar, moved by the calling thread only; by default if the work takes longer than
+        two seconds.
     label : str
         Text at the bar.
 
@@ -45,23 +50,42 @@ def run_jobs(
         The first that `work` raised. It, and a Ctrl-C, drop what was not begun and wait for what
         was.
     """
-    from tqdm.auto import tqdm
-
     running: deque[Future[Any]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ecogsource-work")
-    bar = tqdm(total=total, desc=label, disable=not progress)
-
-    def settle() -> None:
-        running.popleft().result()
-        bar.update()
-
+    bar = _Bar(total, label, progress)
     try:
         for item in items:
             running.append(pool.submit(contextvars.copy_context().run, work, item))
             if len(running) > workers:
-                settle()
+                running.popleft().result()
+                bar.step()
         while running:
-            settle()
+            running.popleft().result()
+            bar.step()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         bar.close()
+
+
+class _Bar:
+    """A progress bar that short work never sees."""
+
+    def __init__(self, total: int | None, label: str, wanted: bool | None) -> None:  # noqa: FBT001
+        self._options: dict[str, Any] = {"total": total, "desc": label}
+        self._wanted = wanted
+        self._due = time.monotonic() + (0.0 if wanted else _PATIENCE_SECONDS)
+        self._done = 0
+        self._bar: Any = None
+
+    def step(self) -> None:
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif self._wanted is not False and time.monotonic() >= self._due:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(initial=self._done, **self._options)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
