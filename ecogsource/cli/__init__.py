@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from ecogsource.cli import database, demo, files
 from ecogsource.errors import EcogSourceError
@@ -49,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _show_warning
+            return int(args.run(args))
     except (EcogSourceError, OSError, ValueError) as error:
         if args.debug:
             raise
@@ -57,8 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Whoever read our output has seen enough; nothing may be written to it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        sys.stderr.write(f"ecogsource: {type(error).__name__}: {' '.join(str(error).split())}\n")
+        _complain(f"{type(error).__name__}: {error}")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("ecogsource: interrupted\n")
+        _complain("interrupted")
         return 130
+
+
+def _complain(message: str) -> None:
+    """Write one line to standard error."""
+    sys.stderr.write(f"ecogsource: {' '.join(message.split())}\n")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the place in the code that only developers need."""
+    _complain(f"{category.__name__}: {message}")

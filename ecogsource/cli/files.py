@@ -163,5 +163,6 @@ def _verify(args: argparse.Namespace) -> int:
 
     for name in args.files:
         report = verify_file(name)
-        say(f"{name}: {report.checked} checksums agree")
+        rest = f"; none for {', '.join(report.unsealed)}" if report.unsealed else ""
+        say(f"{name}: {report.checked} checksums agree{rest}")
     return 0

@@ -28,6 +28,7 @@ class Found:
     name: str
     source: Any
     sites: Any = None
+    has_gaps: bool = False
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -112,7 +113,9 @@ class _Search:
             return
         try:
             recording, remarks = io.open_recording(path, **self.options), []
+            has_gaps = False
         except GapError as error:
+            has_gaps = True
             recording = io.open_recording(path, gaps="fill", **self.options)
             remarks = [f"gaps are filled with NaN: {str(error).partition('. ')[0]}"]
         main = recording.source
@@ -122,7 +125,7 @@ class _Search:
             return
         self._opened.add(where)
         remarks += [f"{name}: {describe_source(one)}" for name, one in recording.streams.items()]
-        yield Found(path, "", main, _sites(recording, main), remarks)
+        yield Found(path, "", main, _sites(recording, main), has_gaps, remarks)
 
 
 def _open_hdf5(path: Path, fs: float | None) -> Iterator[Found]:
@@ -167,9 +170,10 @@ def _trip(group: Sequence[Found]) -> Trip:
     """Join recordings of one kind."""
     first = group[0]
     if len(group) == 1:
-        return Trip(first.source, first.title, sites=first.sites)
+        return Trip(first.source, first.title, sites=first.sites, has_gaps=first.has_gaps)
     lengths = [one.source.shape[1] for one in group]
     joined = first.source.join(*(one.source for one in group[1:]))
     title = f"{first.title} and {len(group) - 1} more, joined end to end"
     borders = np.cumsum(lengths)[:-1].tolist()
-    return Trip(joined, title, borders=borders, sites=first.sites)
+    has_gaps = any(one.has_gaps for one in group)
+    return Trip(joined, title, borders=borders, sites=first.sites, has_gaps=has_gaps)

@@ -78,6 +78,8 @@ class Trip:
         Row and column of each channel's electrode.
     events : ndarray, shape (events,), int, optional
         Samples of the stimuli.
+    has_gaps : bool
+        Whether NaN stands where nothing was recorded.
     """
 
     source: Any
@@ -85,6 +87,7 @@ class Trip:
     borders: Sequence[int] = ()
     sites: NDArray[np.int64] | None = None
     events: NDArray[np.int64] | None = field(default=None, repr=False)
+    has_gaps: bool = False
 
     def run(self, tour: Tour, picture: Path) -> None:
         """Reduce, mask, slice and draw the source; the picture goes to the path `picture`."""
@@ -131,15 +134,16 @@ class Trip:
             read = f"{format_bytes(length * sample_bytes)} read in blocks"
             return f"{text}, median {np.median(deviation):.4g}; {read}"
 
-        if length == n_samples:
+        if length == n_samples and not self.has_gaps:
             return tour.step(
                 "Reduce: how much each channel varies, over all samples",
                 "deviation = source.std(axis=1)",
                 lambda: np.asarray(source.std(axis=1), dtype=np.float64),
                 tell,
             )
+        part = "what was recorded" if length == n_samples else f"the first {length:,} samples"
         return tour.step(
-            f"Reduce: how much each channel varies, over the first {length:,} samples",
+            f"Reduce: how much each channel varies, over {part}",
             f"deviation = view.channel_deviation(source, stop={length})",
             lambda: channel_deviation(source, stop=length),
             tell,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from ecogsource.errors import require
@@ -58,7 +60,15 @@ def new_figure(width: float, height: float) -> Figure:
     layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.08)
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
+    # Notebooks ask for this; without pyplot nobody else tells them how to show a figure.
+    figure._repr_png_ = partial(_as_png, figure)  # type: ignore[attr-defined]
     return figure
+
+
+def _as_png(figure: Figure) -> bytes:
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=96)
+    return stream.getvalue()
 
 
 def blank_axes(axes: Axes) -> None:

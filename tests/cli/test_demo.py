@@ -143,6 +143,7 @@ def test_gaps_are_filled_and_named(
     status, out = run(capsys, "demo", tmp_path, "--data", path)
     assert status == 0
     assert "gaps are filled with NaN" in out
+    assert "nan" not in out.split("2. ")[0].lower().replace("with nan", "")
     assert "has 5 gaps, the first after sample 200" in " ".join(out.split())
 
 
@@ -202,7 +203,7 @@ def test_info_check_and_convert_on_the_lab(
     status, out = run(capsys, "verify", tmp_path / "rec_002.h5")
     assert status == 0
     assert out.startswith(f"{tmp_path / 'rec_002.h5'}: ")
-    assert out.endswith(" checksums agree\n")
+    assert out.endswith(" checksums agree; none for Fs\n")
 
 
 def test_check_finds_what_is_missing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,20 @@ def test_ctrl_c_ends_with_status_130(
 
     monkeypatch.setattr("ecogsource.io.formats", interrupted)
     assert run(capsys, "formats") == (130, [], "ecogsource: interrupted\n")
+
+
+def test_a_warning_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn() -> list[dict[str, str]]:
+        warnings.warn("something\nis odd", UserWarning, stacklevel=1)
+        return []
+
+    before = warnings.showwarning
+    monkeypatch.setattr("ecogsource.io.formats", warn)
+    status, _, err = run(capsys, "formats")
+    assert (status, err) == (0, "ecogsource: UserWarning: something is odd\n")
+    assert warnings.showwarning is before
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

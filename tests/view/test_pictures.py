@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,13 @@ def test_plot_draws_every_channel_against_seconds(tmp_path: Path) -> None:
     assert axes.get_title("left") == "a title"
     assert any("µV" in text for text in texts(figure))
     assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_notebooks_know_how_to_show_a_picture() -> None:
+    figure = view.plot(noise())
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    twin = pickle.loads(pickle.dumps(figure))
+    assert len(twin.axes) == 1
 
 
 def test_plot_counts_samples_without_a_rate() -> None:
