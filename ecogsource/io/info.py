@@ -254,11 +254,7 @@ class StreamInfo:
         Each is a number if all channels share it, else an array of shape (channels, 1). None if
         numbers are in units as stored.
         """
-        if self.gain is None and self.offset is None:
-            return None
-        gain = np.ones(1) if self.gain is None else np.asarray(self.gain, np.float64)
-        offset = np.zeros(1) if self.offset is None else np.asarray(self.offset, np.float64)
-        return _shared(offset / gain), _shared(gain)
+        return scale_of(self.gain, self.offset)
 
     def sample_numbers(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Sample numbers on the stream's clock of stored samples.
@@ -294,6 +290,26 @@ class StreamInfo:
         if self.fs is None:
             raise GapError(f"stream {self.name!r} has no sampling rate, so it has no times")
         return self.sample_numbers(start, stop) / self.fs + self.start_time
+
+
+def scale_of(gain: np.ndarray | None, offset: np.ndarray | None) -> tuple[Any, Any] | None:
+    """Turn ``stored * gain + offset`` into the ``(stored + offset) * factor`` of buffers.
+
+    Parameters
+    ----------
+    gain, offset : numpy.ndarray or None
+        One value per channel, or None for 1 and 0.
+
+    Returns
+    -------
+    tuple or None
+        Offset and factor: a number each if all channels share it, else shape (channels, 1).
+    """
+    if gain is None and offset is None:
+        return None
+    gain = np.ones(1) if gain is None else np.asarray(gain, np.float64)
+    offset = np.zeros(1) if offset is None else np.asarray(offset, np.float64)
+    return _shared(offset / gain), _shared(gain)
 
 
 def _shared(values: np.ndarray) -> Any:

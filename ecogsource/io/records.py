@@ -20,6 +20,7 @@ from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
 from ecogsource.buffers.storage.place import Affine, copy_into
 from ecogsource.errors import CorruptDataError, FormatError
 from ecogsource.indexing import Selection, Selector, as_slice, simplify
+from ecogsource.params import OVERRIDE
 
 from .layouts import RecordLayout
 
@@ -39,6 +40,8 @@ class RecordBuffer(Buffer):
         Where the numbers are.
     units_scale : float or (offset, factor), optional
         ``value = (stored + offset) * factor``; arrays as (channels, 1).
+    precision : {'single', 'double'}, optional
+        Floating point type of scaled values, instead of the `floating_point` parameter.
 
     Raises
     ------
@@ -48,7 +51,10 @@ class RecordBuffer(Buffer):
         If the file is shorter than the layout.
     """
 
-    def __init__(self, layout: RecordLayout, units_scale: Any = None) -> None:
+    def __init__(
+        self, layout: RecordLayout, units_scale: Any = None, *, precision: str | None = None
+    ) -> None:
+        self._precision = precision
         super().__init__(
             layout.shape, layout.dtype, units_scale=units_scale, filename=layout.filename
         )
@@ -66,8 +72,15 @@ class RecordBuffer(Buffer):
                 self._signature.size,
             )
 
+    def _set_scale(self, units_scale: Any) -> None:
+        if self._precision is None:
+            super()._set_scale(units_scale)
+        else:
+            with OVERRIDE.set(floating_point=self._precision):
+                super()._set_scale(units_scale)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.layout, self.units_scale)
+        return _reopen, (self.layout, self.units_scale, self._precision)
 
     def close(self) -> None:
         """Let go of the file; it is opened again when it is read again."""
@@ -172,6 +185,10 @@ class RecordBuffer(Buffer):
             if self.layout.packed24:
                 source = source >> 8
             copy_into(out[:, where], source, affine and affine.at((slice(None), where)))
+
+
+def _reopen(layout: RecordLayout, units_scale: Any, precision: str | None) -> RecordBuffer:
+    return RecordBuffer(layout, units_scale, precision=precision)
 
 
 def _view(handle: Handle, layout: RecordLayout, run: range) -> np.ndarray:

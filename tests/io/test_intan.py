@@ -227,7 +227,7 @@ def test_files_of_different_lengths(tmp_path: Path) -> None:
         open_recording(folder)
 
 
-# -- another reader ----------------------------------------------------------------------------------
+# -- another reader --------------------------------------------------------------------------------
 
 
 def neo_stream(path: Path, name: str) -> tuple[np.ndarray, float, float]:

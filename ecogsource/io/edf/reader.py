@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pprint
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.handles import POOL
 from ecogsource.indexing import Selection
+from ecogsource.io.info import scale_of
 from ecogsource.io.layouts import RecordLayout
 from ecogsource.io.records import RecordBuffer
 from ecogsource.memory import check_allocation
@@ -60,25 +64,9 @@ class Reader:
         self.header = header.fields
         self._header = header
         self._signals = header.ordinary_signals
-        n_records = header.check_size(allow_truncated=allow_truncated)
+        self._n_records = header.check_size(allow_truncated=allow_truncated)
         counts = header.fields["samples_per_record"]
-        self._lengths = [n_records * counts[i] for i in self._signals]
-        self._buffers: dict[int, tuple[RecordBuffer, list[int]]] = {}
-        for count in dict.fromkeys(counts[i] for i in self._signals):
-            members = [p for p, i in enumerate(self._signals) if counts[i] == count]
-            layout = RecordLayout(
-                str(self.path.absolute()),
-                np.dtype("<i4") if header.is_bdf else np.dtype("<i2"),
-                n_records,
-                header.record_bytes,
-                header.fields["header_bytes"],
-                tuple(int(header.signal_offsets[self._signals[p]]) for p in members),
-                count,
-                header.sample_bytes,
-                header.is_bdf,
-            )
-            self._buffers[count] = RecordBuffer(layout), members
-        self._gain, self._offset = header.calibration(self._signals)
+        self._lengths = [self._n_records * counts[i] for i in self._signals]
         self._channels = list(range(len(self._signals)))
 
     @property
@@ -130,25 +118,55 @@ class Reader:
         start, stop, _ = slice(start, stop).indices(self.shape[1])
         shape = (len(self._channels), max(0, stop - start))
         check_allocation(8 * shape[0] * shape[1], shape=shape, dtype=np.dtype(float))
-        out = np.full(shape, float(padvalue))
-        for buffer, members in self._buffers.values():
-            end = min(stop, buffer.shape[1])
-            rows = [r for r, c in enumerate(self._channels) if c in members]
-            if not rows or end <= start:
-                continue
-            inside = np.asarray([members.index(self._channels[r]) for r in rows])
-            values = np.empty((len(rows), end - start))
-            buffer.read_into(Selection.of((inside, range(start, end))), values)
-            chosen = [self._channels[r] for r in rows]
-            values *= self._gain[chosen, None]
-            values += self._offset[chosen, None]
-            out[rows, : end - start] = values
+        out = np.empty(shape)
+        if out.size:
+            every = range(shape[0])
+            self.as_buffer(padvalue).read_into(Selection.of((every, range(start, stop))), out)
         return out
+
+    def as_buffer(self, padvalue: float = np.nan) -> Buffer:
+        """Give the chosen channels as a buffer of channels x samples, float64.
+
+        Parameters
+        ----------
+        padvalue : float
+            What follows the last sample of channels that are shorter.
+
+        Returns
+        -------
+        Buffer
+            Read-only; it indexes like an array, and reads nothing until then.
+        """
+        counts = self.header["samples_per_record"]
+        groups: dict[int, list[int]] = {}
+        for row, channel in enumerate(self._channels):
+            groups.setdefault(counts[self._signals[channel]], []).append(row)
+        parts = [(self._records(count, rows), rows) for count, rows in groups.items()]
+        if len(parts) == 1:
+            return parts[0][0]
+        return PaddedBuffer(parts, self.shape, padvalue)
+
+    def _records(self, count: int, rows: list[int]) -> RecordBuffer:
+        """Channels of equal rate, in double precision."""
+        header = self._header
+        signals = [self._signals[self._channels[row]] for row in rows]
+        layout = RecordLayout(
+            str(self.path.absolute()),
+            np.dtype("<i4") if header.is_bdf else np.dtype("<i2"),
+            self._n_records,
+            header.record_bytes,
+            header.fields["header_bytes"],
+            tuple(int(header.signal_offsets[i]) for i in signals),
+            count,
+            header.sample_bytes,
+            header.is_bdf,
+        )
+        gain, offset = header.calibration(signals)
+        return RecordBuffer(layout, scale_of(gain, offset), precision="double")
 
     def close(self) -> None:
         """Let go of the file; it is opened again by the next `read`."""
-        for buffer, _ in self._buffers.values():
-            buffer.close()
+        POOL.forget(str(self.path.absolute()))
 
     def __enter__(self) -> Self:
         return self
@@ -170,6 +188,50 @@ class Reader:
             {"path": self.path, "header": self.header, "channels": self.channels}, sort_dicts=False
         )
         return f"{type(self).__name__} of shape {self.shape}\n{shown}"
+
+
+class PaddedBuffer(Buffer):
+    """Rows of different lengths as one array, the shorter ones padded at their ends.
+
+    Parameters
+    ----------
+    parts : sequence of (Buffer, list of int)
+        Buffers of channels x samples, and the rows where their channels go.
+    shape : (int, int)
+        Rows and samples.
+    padvalue : float
+        What follows the last sample of a short row.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[Buffer, list[int]]],
+        shape: tuple[int, int],
+        padvalue: float = np.nan,
+    ) -> None:
+        filename = parts[0][0].filename if parts else None
+        super().__init__(shape, np.float64, filename=filename)
+        self.parts, self.padvalue = tuple(parts), float(padvalue)
+        self._home = {row: (buffer, i) for buffer, rows in parts for i, row in enumerate(rows)}
+
+    def _read_into(self, selection: Selection, out: np.ndarray) -> None:
+        channels, times = selection.selectors
+        if isinstance(times, int):
+            out, times = out[..., None], range(times, times + 1)
+        if isinstance(channels, int):
+            out, channels = out[None], range(channels, channels + 1)
+        positions = np.asarray(times, dtype=np.int64)
+        for row, channel in zip(out, np.asarray(channels).tolist(), strict=True):
+            buffer, inside = self._home[channel]
+            there = positions < buffer.shape[1]
+            if there.all():
+                buffer.read_into(Selection.of((inside, times)), row)
+                continue
+            row[...] = self.padvalue
+            row[there] = buffer.read((inside, positions[there]))
+
+    def _temporary_bytes(self, selection: Selection) -> int:
+        return 3 * 8 * math.prod(selection.shape[-1:])
 
 
 def _reopen(path: str, allow_truncated: bool) -> Reader:  # noqa: FBT001 - pickles by position
