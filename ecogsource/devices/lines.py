@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecogsource.buffers import Buffer, SelectedBuffer, as_buffer
-from ecogsource.devices.triggers import find_edges, find_words
+from ecogsource.devices.triggers import find_edges, words_of_edges
+from ecogsource.params import load_params
 
 __all__ = ["Lines", "line_triggers", "select_lines"]
 
@@ -18,6 +19,7 @@ Lines: TypeAlias = "Buffer | NDArray[Any]"
 # A line of this many bytes is read once and kept while its edges are found; a longer one is read
 # block by block, three times.
 _LINE_BYTES = 1 << 28
+_BLOCK_BYTES = 1 << 22
 # Lines of one word never switch at quite the same sample.
 _WORD_WIDTH = 2
 
@@ -70,9 +72,10 @@ def line_triggers(lines: Lines | None) -> dict[str, Any]:
         none = np.zeros(0, dtype=np.int64)
         return {"pos_edge": none, "neg_edge": none, "trig_chan": None}
     if lines.ndim == 1 or lines.shape[0] == 1:
-        edges = find_edges(_whole_or_blocks(lines, 0))
-        return {"pos_edge": edges.rising, "neg_edge": edges.falling, "trig_chan": lines}
-    times, words = find_words(_digital(lines), min_width=_WORD_WIDTH)
+        one = find_edges(_whole_or_blocks(lines, 0))
+        return {"pos_edge": one.rising, "neg_edge": one.falling, "trig_chan": lines}
+    edges = [find_edges(_whole_or_blocks(lines, row)) for row in range(lines.shape[0])]
+    times, words = words_of_edges(edges, lines.shape[1], min_width=_WORD_WIDTH)
     return {
         "pos_edge": times[words != 0],
         "neg_edge": times[words == 0],
@@ -89,26 +92,12 @@ def _whole_or_blocks(lines: Any, row: int) -> Any:
     def part(start: int, stop: int) -> NDArray[Any]:
         return line[start:stop] if line.ndim == 1 else line[row, start:stop]
 
-    if n_samples * line.dtype.itemsize <= _LINE_BYTES:
+    limit = min(_LINE_BYTES, load_params().memory_limit // 4)
+    if n_samples * line.dtype.itemsize <= limit:
         return part(0, n_samples)
-    step = _LINE_BYTES // line.dtype.itemsize
+    step = max(1, min(_BLOCK_BYTES, limit) // line.dtype.itemsize)
 
     def blocks() -> Iterator[NDArray[Any]]:
         return (part(start, start + step) for start in range(0, n_samples, step))
 
     return blocks
-
-
-def _digital(lines: Any) -> NDArray[np.bool_]:
-    """Several lines as bools: the state between rising and falling edges."""
-    n_lines, n_samples = lines.shape
-    state = np.zeros((n_lines, n_samples), dtype=bool)
-    for row in range(n_lines):
-        edges = find_edges(_whole_or_blocks(lines, row))
-        change = np.zeros(n_samples, dtype=np.int8)
-        change[edges.rising], change[edges.falling] = 1, -1
-        starts_high = edges.falling.size > 0 and (
-            edges.rising.size == 0 or edges.falling[0] < edges.rising[0]
-        )
-        state[row] = (np.cumsum(change, dtype=np.int64) + int(starts_high)) > 0
-    return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,9 +127,8 @@ class LoadOptions:
         """The trigger lines as a tuple."""
         if self.trigger_idx is None:
             return ()
-        if isinstance(self.trigger_idx, int):
-            return (self.trigger_idx,)
-        return tuple(int(line) for line in self.trigger_idx)
+        lines: Any = self.trigger_idx
+        return (int(lines),) if isinstance(lines, Integral) else tuple(int(one) for one in lines)
 
     @property
     def notch_lines(self) -> tuple[float, ...]:

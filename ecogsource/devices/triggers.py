@@ -8,13 +8,21 @@ crossings with hysteresis, so noise at a crossing makes no edges of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Edges", "Levels", "find_edges", "find_words", "line_levels", "unpack_lines"]
+__all__ = [
+    "Edges",
+    "Levels",
+    "find_edges",
+    "find_words",
+    "line_levels",
+    "unpack_lines",
+    "words_of_edges",
+]
 
 Blocks = Callable[[], Iterable[NDArray[Any]]]
 
@@ -23,6 +31,8 @@ _BLOCK = 1 << 20
 # The levels of a line that only carries noise lie about four times their own spread apart.
 _LEAST_CONTRAST = 8.0
 _HYSTERESIS = 0.1
+# Words are int64 and stay positive.
+_MOST_LINES = 62
 
 
 class Levels(NamedTuple):
@@ -253,21 +263,70 @@ def find_words(
         If there are no or more than 62 lines, or `min_width` is less than 1.
     """
     bits = np.asarray(lines).astype(bool)
-    if bits.ndim != 2 or not 1 <= bits.shape[0] <= 62:
+    if bits.ndim != 2:
         raise ValueError(f"1 to 62 lines x samples are needed, got shape {bits.shape}")
+    edges = [find_edges(line, threshold=0.5) for line in bits]
+    high = [bool(line[0]) if line.size else False for line in bits]
+    return words_of_edges(edges, bits.shape[1], starts_high=high, min_width=min_width)
+
+
+def words_of_edges(
+    edges: Sequence[Edges],
+    n_samples: int,
+    *,
+    starts_high: Sequence[bool] | None = None,
+    min_width: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read words from the edges of several lines, in memory of the number of edges.
+
+    Parameters
+    ----------
+    edges : sequence of Edges
+        One per line; the first line is the lowest bit.
+    n_samples : int
+        Length of the lines.
+    starts_high : sequence of bool, optional
+        Which lines are high at the start; by default those that fall before they rise.
+    min_width : int
+        As in `find_words`.
+
+    Returns
+    -------
+    times, words : ndarray of int64
+        As from `find_words`.
+
+    Raises
+    ------
+    ValueError
+        If there are no or more than 62 lines, or `min_width` is less than 1.
+    """
+    if not 1 <= len(edges) <= _MOST_LINES:
+        raise ValueError(f"1 to {_MOST_LINES} lines are needed, got {len(edges)}")
     if min_width < 1:
         raise ValueError(f"min_width must be at least 1 sample, got {min_width}")
-    stream = np.zeros(bits.shape[1], dtype=np.int64)
-    for bit, line in enumerate(bits):
-        stream |= line.astype(np.int64) << bit
-    times = np.flatnonzero(np.diff(stream, prepend=stream[:1])) if stream.size else np.zeros(0, int)
-    times = np.concatenate([[0], times]).astype(np.int64)[: max(stream.size, 0)]
-    lasting = np.diff(times, append=stream.size) >= min_width
+    none = np.zeros(0, dtype=np.int64)
+    high = starts_high if starts_high is not None else [_falls_first(one) for one in edges]
+    start = sum(1 << bit for bit, is_high in enumerate(high) if is_high)
+    moments, steps = [none], [none]
+    for bit, one in enumerate(edges):
+        for when, sign in ((one.rising, 1), (one.falling, -1)):
+            moments.append(when)
+            steps.append(np.full(when.size, sign * (1 << bit), dtype=np.int64))
+    when, where = np.unique(np.concatenate(moments), return_inverse=True)
+    change = np.zeros(when.size, dtype=np.int64)
+    np.add.at(change, where.reshape(-1), np.concatenate(steps))
+    times = np.concatenate([[0], when]).astype(np.int64)
+    words = np.concatenate([[start], start + np.cumsum(change)]).astype(np.int64)
+    lasting = np.diff(times, append=n_samples) >= min_width
     lasting[:1] = True
-    times = times[lasting]
-    words = stream[times]
+    times, words = times[lasting], words[lasting]
     changed = np.diff(words, prepend=words[:1]) != 0
     return times[changed], words[changed]
+
+
+def _falls_first(edges: Edges) -> bool:
+    rising, falling = edges.rising, edges.falling
+    return bool(falling.size and (not rising.size or falling[0] < rising[0]))
 
 
 def unpack_lines(words: ArrayLike, n_lines: int) -> NDArray[np.bool_]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecogsource.buffers import ArrayBuffer
+from ecogsource.devices import lines as lines_module
+from ecogsource.devices.lines import line_triggers, select_lines
 from ecogsource.devices.triggers import find_edges, find_words, line_levels, unpack_lines
 
 
@@ -111,6 +116,44 @@ def test_words_of_lines_that_do_not_switch_quite_together() -> None:
     assert find_words(np.zeros((2, 0)))[0].shape == (0,)
 
 
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=40), st.integers(1, 4))
+def test_words_against_the_dense_stream(stream: list[int], width: int) -> None:
+    times, words = find_words(unpack_lines(stream, 3), min_width=width)
+    runs: list[tuple[int, int]] = []
+    for position, word in enumerate(stream):
+        if not position or word != stream[position - 1]:
+            runs.append((position, word))
+    ends = [start for start, _ in runs[1:]] + [len(stream)]
+    kept = [
+        run
+        for number, (run, end) in enumerate(zip(runs, ends, strict=True))
+        if number == 0 or end - run[0] >= width
+    ]
+    expected = [run for before, run in itertools.pairwise(kept) if before[1] != run[1]]
+    assert list(zip(times.tolist(), words.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_long_lines_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch, ndim: int) -> None:
+    monkeypatch.setattr(lines_module, "_LINE_BYTES", 100)
+    monkeypatch.setattr(lines_module, "_BLOCK_BYTES", 64)
+    line = pulses(500, [100, 300], 20)
+    array = line if ndim == 1 else line[np.newaxis]
+    found = line_triggers(ArrayBuffer(array))
+    assert found["pos_edge"].tolist() == [100, 300]
+    assert found["neg_edge"].tolist() == [120, 320]
+
+
+def test_selecting_lines() -> None:
+    assert select_lines(None, [0]) == (None, 0)
+    assert select_lines(np.zeros((2, 5)), [2]) == (None, 2)
+    chosen, n_lines = select_lines(np.arange(10).reshape(2, 5), [1])
+    assert chosen is not None
+    assert chosen.tolist() == [[5, 6, 7, 8, 9]]
+    assert n_lines == 2
+    assert select_lines(np.zeros(5), [0])[1] == 1
+
+
 @given(st.lists(st.integers(0, 255), max_size=30))
 def test_unpacking_lines_is_the_inverse_of_packing(words: list[int]) -> None:
     lines = unpack_lines(words, 8)
@@ -125,5 +168,7 @@ def test_bad_input() -> None:
         find_edges(np.zeros((2, 3)), threshold=0.5)
     with pytest.raises(ValueError, match="1 to 62 lines"):
         find_words(np.zeros(4))
+    with pytest.raises(ValueError, match="1 to 62 lines are needed, got 63"):
+        find_words(np.zeros((63, 4)))
     with pytest.raises(ValueError, match="min_width"):
         find_words(np.zeros((1, 4)), min_width=0)
