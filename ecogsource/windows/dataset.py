@@ -16,12 +16,7 @@ from ecogsource.windows import split as splitting
 from ecogsource.windows.draws import BLOCK, mixed_order, raw_words, spread_words
 from ecogsource.windows.options import common_type, events_of, one_of, positive, strata_of, word
 from ecogsource.windows.parts import choose_channels, find_parts, set_units
-from ecogsource.windows.starts import (
-    StartTable,
-    Stretches,
-    event_stretches,
-    valid_starts,
-)
+from ecogsource.windows.starts import StartTable, Stretches, event_stretches, valid_starts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -70,10 +65,11 @@ class WindowDataset:
     Parameters
     ----------
     sources : object, or sequence or mapping of them
-        Sources, `DataFile` s, recordings, datasets of sessions, buffers or arrays (channels x
-        time), or paths of files that :func:`ecogsource.open_recording` or `DataFile` opens. A
-        mapping names the sessions: ``{"monday": [...], "tuesday": [...]}``. A recording with gaps
-        gives one source per stretch between them.
+        Sources, `DataFile` s, recordings, datasets, buffers or arrays (channels x time), paths of
+        files that :func:`ecogsource.open_recording` or `DataFile` opens, or names of sessions,
+        ``'group/session'``, for all their recordings. A mapping names the sessions itself:
+        ``{"monday": [...], "tuesday": [...]}``. A recording with gaps gives one source per
+        stretch between them.
     length : int
         Samples of a window.
     channels : 'common', int, slice, list of int or str, or mask, optional
@@ -246,11 +242,6 @@ class WindowDataset:
     def n_starts(self) -> int:
         """Number of different windows that can come."""
         return self._table.total
-
-    @property
-    def random(self) -> bool:
-        """Whether windows are drawn at random."""
-        return self._stride is None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch: other random windows, or another order of batches.
@@ -427,13 +418,32 @@ class WindowDataset:
         ndarray, shape (size, channels, samples)
             As :meth:`batch`. Batch `k` of an epoch is the same for any number of readers.
         """
+        plan = self.batch_indices(size, shuffle=shuffle, drop_last=drop_last, shard=shard)
+        for numbers in plan:
+            yield self.batch(numbers, workers=workers)
+
+    def batch_indices(
+        self,
+        size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        shard: tuple[int, int] = (0, 1),
+    ) -> Iterator[NDArray[np.int64]]:
+        """Plan the batches of this epoch; parameters as in :meth:`batches`.
+
+        Yields
+        ------
+        ndarray, shape (size,), int64
+            Numbers of the windows of a batch.
+        """
         size = positive(size, "size")
         order = mixed_order(self.seed, self.epoch, self._count) if shuffle else None
         stop = self._count - self._count % size if drop_last else self._count
         first, readers = shard
         for start in range(first * size, stop, readers * size):
             numbers = np.arange(start, min(stop, start + size))
-            yield self.batch(numbers if order is None else order[numbers], workers=workers)
+            yield numbers if order is None else order[numbers]
 
     # -- everyday life -------------------------------------------------------------------------
 

@@ -20,11 +20,11 @@ from ecogsource.buffers import (
     TransposedBuffer,
 )
 from ecogsource.buffers.views import ViewBuffer
-from ecogsource.datasource import ElectrodeDataSource, PlainArraySource
-from ecogsource.errors import DataPathError, FormatError, JoinError
+from ecogsource.datasource import ElectrodeDataSource
+from ecogsource.errors import FormatError, JoinError
 from ecogsource.indexing import Selection, Selector, compose_selector, simplify
-from ecogsource.windows.datafile import DataFile
 from ecogsource.windows.masks import Runs, mask_runs
+from ecogsource.windows.opening import open_sources
 
 __all__ = ["Part", "choose_channels", "find_parts", "set_units"]
 
@@ -139,16 +139,13 @@ def _homes(buffer: Buffer) -> Iterator[str]:
         yield os.path.realpath(buffer.filename)
 
 
-# -- finding parts -----------------------------------------------------------------------------
-
-
 def find_parts(sources: Any, masks: Any, mask_pad_t: float) -> tuple[list[Part], list[Any]]:
     """Make parts of everything that data may come from.
 
     Parameters
     ----------
     sources : object
-        One source or many, as :class:`WindowDataset` takes them.
+        One source or many, as `open_sources` takes them.
     masks : sequence of (array_like of bool, or None), or None
         Bad samples of each source, beside what a DataFile knows itself.
     mask_pad_t : float
@@ -164,78 +161,27 @@ def find_parts(sources: Any, masks: Any, mask_pad_t: float) -> tuple[list[Part],
     Raises
     ------
     FormatError
-        If a mask does not fit, or something is not data.
-    DataPathError
-        If there is no such file.
+        If a mask does not fit.
+    JoinError
+        If there are no sources.
     """
-    given = list(_listed(sources))
+    given = list(open_sources(sources))
     if not given:
         raise JoinError("there are no sources to take windows from")
     if masks is not None and (isinstance(masks, Mapping) or len(masks) != len(given)):
         raise FormatError(f"masks must be a list of {len(given)}, one (or None) for each source")
     parts: list[Part] = []
-    for number, (group, thing) in enumerate(given):
-        opened = _open(thing)
+    for number, opened in enumerate(given):
         mask = None if masks is None else masks[number]
-        if mask is not None and len(opened) != 1:
-            raise FormatError(f"source {number} has {len(opened)} stretches; mask each of them")
-        for source, known in opened:
-            bad = _bad_samples(source, [known, mask], mask_pad_t)
-            session = _group_of(source) if group is None else group
+        if mask is not None and len(opened.stretches) != 1:
+            raise FormatError(
+                f"source {number} has {len(opened.stretches)} stretches; mask each of them"
+            )
+        for source in opened.stretches:
+            bad = _bad_samples(source, [opened.mask, mask], mask_pad_t)
+            session = _group_of(source) if opened.group is None else opened.group
             parts.append(Part.of(source, bad, session, number))
-    return parts, [thing for _, thing in given]
-
-
-def _listed(sources: Any) -> Iterator[tuple[str | None, Any]]:
-    """Flatten lists of sources, and mappings of session to sources."""
-    if isinstance(sources, Mapping) and not hasattr(sources, "data"):
-        for group, things in sources.items():
-            for _, thing in _listed(things):
-                yield str(group), thing
-    elif isinstance(sources, list | tuple | Iterator):
-        for thing in sources:
-            yield from _listed(thing)
-    else:
-        yield None, sources
-
-
-def _open(thing: Any) -> list[tuple[ElectrodeDataSource, np.ndarray | None]]:
-    """Give the sources of a thing, one per stretch of continuous data, and their masks."""
-    if isinstance(thing, DataFile):
-        return [(thing.source, thing.data_mask)]
-    if isinstance(thing, ElectrodeDataSource):
-        return [(thing, None)]
-    if isinstance(thing, str | os.PathLike):
-        return _open(_open_path(Path(thing).expanduser()))
-    if hasattr(thing, "segments") and hasattr(thing, "gaps"):
-        # A recording: no window may straddle one of its gaps.
-        whole = thing.gaps == "fill"
-        return [(source, None) for source in ([thing.source] if whole else thing.segments)]
-    inner = getattr(thing, "data", None)
-    if isinstance(inner, ElectrodeDataSource):
-        return [(inner, None)]
-    if isinstance(thing, Buffer):
-        from ecogsource.datasource import MappedSource
-
-        return [(MappedSource(thing), None)]
-    if isinstance(thing, np.ndarray):
-        return [(PlainArraySource(thing), None)]
-    raise FormatError(
-        f"cannot take windows from a {type(thing).__name__}; give sources, recordings, datasets, "
-        "DataFiles, arrays of channels x time, or paths"
-    )
-
-
-def _open_path(path: Path) -> Any:
-    if not path.exists():
-        raise DataPathError(f"there is no {str(path)!r} to take windows from")
-    if path.suffix == ".dat" and path.name.count(".") >= 3:
-        experiment = path.with_name(f"{path.name.rsplit('.', 3)[0]}.experiment.json")
-        if experiment.is_file():
-            return DataFile(path)
-    from ecogsource.io import open_recording
-
-    return open_recording(path, gaps="segment")
+    return parts, [opened.thing for opened in given]
 
 
 def _group_of(source: ElectrodeDataSource) -> str:

@@ -19,6 +19,8 @@ from ecogsource import (
     MemoryBlowOutError,
     PlainArraySource,
 )
+from ecogsource.datasets import load_experiment_auto
+from ecogsource.demos import make_lab
 from ecogsource.errors import DataPathError, FormatError, JoinError
 from ecogsource.windows import DataFile, WindowDataset
 from tests.windows.helper import mask_of, write_recording
@@ -115,6 +117,23 @@ def test_paths_files_and_recordings(tmp_path):
     assert windows.fs == 1000
     with pytest.raises(DataPathError, match="there is no"):
         WindowDataset(tmp_path / "none.h5", 5)
+    with pytest.raises(DataPathError, match="there is no file and no session 'no/such'"):
+        WindowDataset("no/such", 5)
+
+
+def test_sessions_by_name(tmp_path):
+    lab = make_lab(tmp_path, groups=("demo",), seconds=2)
+    name = "demo/2024-03-18_grid64"
+    with OVERRIDE.set(**lab.params):
+        recordings = [load_experiment_auto(name, f"rec_00{n}") for n in range(1, 5)]
+        windows = WindowDataset(name, 100, stride=300, by=None)
+        check(windows, [recording.data[:] for recording in recordings])
+        assert len({part.group for part in windows._parts}) == 1
+        events = WindowDataset(recordings[:3], 100, around="pos_edge", offset=-20, stride=1)
+        starts = [
+            e - 20 for e in recordings[0].pos_edge if 20 <= e <= recordings[0].data.shape[1] - 80
+        ]
+        assert [w.start for w in map(events.locate, range(len(events))) if w.source == 0] == starts
 
 
 def test_no_window_straddles_a_gap_of_a_recording():
@@ -364,7 +383,6 @@ def test_repr_says_what_it_is():
         "from 1 sources>"
     )
     assert "stride 4" in repr(WindowDataset(np.zeros((3, 100)), 10, stride=4))
-    assert windows.random
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
