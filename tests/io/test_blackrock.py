@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError, GapError
 from ecogsource.io import open_recording
 from tests.io.builders import nev, nsx, nsx_21, nsx_header, ramp
+from tests.io.peers import neo_stream
 
 VERSIONS = [(2, 2), (2, 3), (3, 0)]
 
@@ -180,17 +180,11 @@ def test_damage(tmp_path: Path) -> None:
         open_recording(path)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("version", [(2, 3), (3, 0)])
 def test_neo_reads_the_same(tmp_path: Path, version: tuple[int, int]) -> None:
-    rawio = pytest.importorskip("neo.rawio")
-    values = ramp(4, 300)
     path = tmp_path / "a.ns5"
-    path.write_bytes(nsx([(0, values)], version))
-    reader: Any = rawio.BlackrockRawIO(filename=str(tmp_path / "a"))
-    reader.parse_header()
-    theirs = reader.get_analogsignal_chunk(0, 0, None, None, stream_index=0)
-    gains = reader.header["signal_channels"]["gain"]
+    path.write_bytes(nsx([(0, ramp(4, 300))], version))
+    peer = neo_stream("BlackrockRawIO", filename=str(tmp_path / "a"))
     with open_recording(path) as recording:
-        np.testing.assert_array_equal(recording.source.raw[:, :], np.asarray(theirs).T)
-        np.testing.assert_allclose(recording.info.streams[0].gain, gains)
+        np.testing.assert_array_equal(recording.source.raw[:, :], peer.values)
+        np.testing.assert_allclose(recording.info.streams[0].gain, peer.gain)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from ecogsource.errors import CorruptDataError, DataPathError, FormatError, GapE
 from ecogsource.io import open_recording
 from ecogsource.io.intan import read_header
 from tests.io.builders import Intan
+from tests.io.peers import neo_stream
 
 
 def check_block_file(intan: Intan, path: Path) -> None:
@@ -230,24 +229,7 @@ def test_files_of_different_lengths(tmp_path: Path) -> None:
 # -- another reader --------------------------------------------------------------------------------
 
 
-def neo_stream(path: Path, name: str) -> tuple[np.ndarray, float, float]:
-    rawio = pytest.importorskip("neo.rawio")
-    logging.disable(logging.WARNING)
-    try:
-        reader: Any = rawio.IntanRawIO(filename=str(path))
-        reader.parse_header()
-    finally:
-        logging.disable(logging.NOTSET)
-    index = [name in n for n in reader.header["signal_streams"]["name"]].index(True)
-    identifier = reader.header["signal_streams"]["id"][index]
-    channels = reader.header["signal_channels"]
-    first = channels[channels["stream_id"] == identifier][0]
-    chunk = reader.get_analogsignal_chunk(0, 0, None, None, stream_index=index)
-    return np.asarray(chunk).T, float(first["gain"]), float(first["offset"])
-
-
 @pytest.mark.parametrize("rhs", [False, True])
-@pytest.mark.filterwarnings("ignore")
 def test_neo_reads_the_same(tmp_path: Path, rhs: bool) -> None:
     intan = Intan(rhs=rhs)
     path = intan.write(tmp_path / ("a.rhs" if rhs else "a.rhd"))
@@ -256,10 +238,10 @@ def test_neo_reads_the_same(tmp_path: Path, rhs: bool) -> None:
         names |= {"aux": "auxiliary", "supply": "supply"}
     with open_recording(path) as recording:
         for ours, theirs in names.items():
-            values, gain, offset = neo_stream(path, theirs)
+            peer = neo_stream("IntanRawIO", theirs, filename=str(path))
             source = recording.streams[ours]
-            np.testing.assert_array_equal(source.raw[:, :], values)
+            np.testing.assert_array_equal(source.raw[:, :], peer.values)
             stream = recording.info.stream(ours)
-            assert (1.0 if stream.gain is None else stream.gain[0]) == pytest.approx(gain)
+            assert (1.0 if stream.gain is None else stream.gain[0]) == pytest.approx(peer.gain[0])
             mine = 0.0 if stream.offset is None else stream.offset[0]
-            assert mine == pytest.approx(offset)
+            assert mine == pytest.approx(peer.offset[0])

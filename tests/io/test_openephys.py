@@ -6,7 +6,6 @@ import json
 import shutil
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError, GapError
 from ecogsource.io import open_recording
 from tests.io.builders import continuous, oebin, ramp
+from tests.io.peers import neo_stream
 
 NAMES = ["CH1", "CH2", "AUX1", "ADC1"]
 
@@ -150,17 +150,12 @@ def test_streams_that_change_between_recordings(tmp_path: Path) -> None:
         open_recording(tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_neo_reads_the_same_binary(tmp_path: Path) -> None:
-    rawio = pytest.importorskip("neo.rawio")
-    (values,) = session(tmp_path, 500)
-    reader: Any = rawio.OpenEphysBinaryRawIO(dirname=str(tmp_path))
-    reader.parse_header()
-    theirs = reader.get_analogsignal_chunk(0, 0, None, None, stream_index=0)
+    session(tmp_path, 500)
+    peer = neo_stream("OpenEphysBinaryRawIO", dirname=str(tmp_path))
     with open_recording(tmp_path) as recording:
         # Electrodes and AUX are one stream of neo.
-        np.testing.assert_array_equal(recording.source.raw[:, :], np.asarray(theirs).T[:2])
-    assert values.shape == (4, 100)
+        np.testing.assert_array_equal(recording.source.raw[:, :], peer.values[:2])
 
 
 # -- .continuous files -----------------------------------------------------------------------------
@@ -263,14 +258,9 @@ def test_damage_of_continuous_files(tmp_path: Path) -> None:
         open_recording(tmp_path.parent, format="openephys_legacy")
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_neo_reads_the_same_continuous(tmp_path: Path) -> None:
-    rawio = pytest.importorskip("neo.rawio")
     legacy(tmp_path, [0, 1024, 2048])
-    reader: Any = rawio.OpenEphysRawIO(dirname=str(tmp_path))
-    reader.parse_header()
-    theirs = np.asarray(reader.get_analogsignal_chunk(0, 0, None, None, stream_index=0)).T
-    names = reader.header["signal_channels"]["name"][: len(theirs)].tolist()
+    peer = neo_stream("OpenEphysRawIO", "CH", dirname=str(tmp_path))
     with open_recording(tmp_path) as recording:
-        order = [recording.source.channel_names.index(n) for n in names if n.startswith("CH")]
-        np.testing.assert_array_equal(recording.source.raw[order, :], theirs[: len(order)])
+        order = [recording.source.channel_names.index(name) for name in peer.names]
+        np.testing.assert_array_equal(recording.source.raw[order, :], peer.values)
