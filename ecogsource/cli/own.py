@@ -109,7 +109,7 @@ class _Search:
 
         fmt = io.find_format(path)
         if fmt.name == "hdf5" and path.is_file() and "dataset" not in self.options:
-            yield from _open_hdf5(path, self.options.get("fs"))
+            yield from _open_hdf5(path, self.options)
             return
         try:
             recording, remarks = io.open_recording(path, **self.options), []
@@ -128,20 +128,41 @@ class _Search:
         yield Found(path, "", main, _sites(recording, main), has_gaps, remarks)
 
 
-def _open_hdf5(path: Path, fs: float | None) -> Iterator[Found]:
-    """Say what each dataset is, and open those that can be taken as recordings."""
+def _open_hdf5(path: Path, options: dict[str, Any]) -> Iterator[Found]:
+    """Say what each dataset is, and open the electrodes, or else all that may be a recording."""
     from ecogsource.demos.survey import survey_hdf5
 
+    datasets = survey_hdf5(path)
+    likely = [dataset for dataset in datasets if dataset.layout]
     others: dict[str, int] = {}
-    for dataset in survey_hdf5(path):
-        if dataset.layout:
-            remark = f"{dataset.name}: {dataset.remark}"
-            yield Found(path, dataset.name, dataset.open(fs), remarks=[remark])
-        else:
+    for dataset in datasets:
+        if not dataset.layout:
             others[dataset.remark] = others.get(dataset.remark, 0) + 1
+    remarks = {dataset.name: f"{dataset.name}: {dataset.remark}" for dataset in likely}
     rest = [f"{count} x {remark}: not drawn" for remark, count in others.items()]
+    electrodes = _electrodes(path, options)
+    if electrodes is not None:
+        yield Found(path, "", electrodes, remarks=[*remarks.values(), *rest])
+        return
+    for dataset in likely:
+        source = dataset.open(options.get("fs"))
+        yield Found(path, dataset.name, source, remarks=[remarks[dataset.name]])
     if rest:
         yield Found(path, "", None, remarks=rest)
+
+
+def _electrodes(path: Path, options: dict[str, Any]) -> Any:
+    """Return the electrodes of a packed recording, or None if a file is not one."""
+    from ecogsource import io
+
+    try:
+        recording = io.open_recording(path, **options)
+    except EcogSourceError:
+        return None
+    kinds = {stream.name: stream.kind for stream in recording.info.streams}
+    main = recording.source
+    is_main = (recording.streams[name] is main for name in kinds if kinds[name] == "electrode")
+    return main if any(is_main) else None
 
 
 def _sites(recording: Any, source: Any) -> np.ndarray | None:

@@ -85,7 +85,7 @@ def test_own_files_are_joined_masked_and_drawn(
     out_folder = tmp_path / "pictures"
     status, out = run(capsys, "demo", out_folder, "--data", grid / "part_1.h5", grid / "part_2.h5")
     assert status == 0
-    assert "part_1.h5: data and 1 more, joined end to end" in out
+    assert "part_1.h5 and 1 more, joined end to end" in out
     assert "8 channels x 8,000 samples of float32, 16.0 s at 500 Hz" in out
     assert "channels [5] are out: 7 of 8 left" in out
     assert "across the border of two files" in out
