@@ -148,6 +148,7 @@ def test_checking_the_database(lab: Path) -> None:
         "[rec_1]\nmapepd = True\n[rec_9]\nelectrode = psv_99_x\n"
     )
     (group / "broken.txt").write_text("[session]\nnonsense\n")
+    (group / "wild.txt").write_text("[session]\nheadstage = generic\nfs = 10\n[r]\nbandpass = 1\n")
     findings = check_database("rat")
     said = [(one.session, one.recording, one.kind) for one in findings]
     assert said == [
@@ -160,6 +161,7 @@ def test_checking_the_database(lab: Path) -> None:
         ("rat/odd", "rec_1", "unknown key"),
         ("rat/odd", "rec_1", "found"),
         ("rat/odd", "rec_9", "bad value"),
+        ("rat/wild", "r", "bad value"),
     ]
     messages = [one.message for one in findings]
     assert messages[2] == str(lab / "net" / "day" / "rec_2.h5")

@@ -155,6 +155,17 @@ def test_multiplexers_sample_columns_in_their_own_order(tmp_path: Path) -> None:
         MuxLoader(tmp_path, "rec", None, None, "mux66").create_dataset()
 
 
+def test_multiplexers_without_an_order_or_a_map(tmp_path: Path) -> None:
+    data = write_active(tmp_path / "rec.h5", rows=16, cols=4, bnc=0)
+    whole = MuxLoader(tmp_path, "rec", None, None, "mux3").create_dataset()
+    np.testing.assert_allclose(whole.data[:, :], data.T / 10 * 1e6, rtol=1e-5, atol=1e-6)
+    assert "bnc" not in whole
+    assert MuxLoader(tmp_path, "rec", None, "7", "mux3").sampling_order() == [0, 1, 2, 3]
+    assert MuxLoader(tmp_path, "rec", None, "1card", "mux7").sampling_order() == [1, 2, 0, 3]
+    with pytest.raises(ConfigError, match="has 128 channels, but .* holds 64"):
+        MuxLoader(tmp_path, "rec", "psv_128_rhd", None, "mux3").create_dataset()
+
+
 def test_open_ephys(tmp_path: Path) -> None:
     write_packed(tmp_path / "rec.h5", INTS, "chdata", adc=ADC, aux=np.zeros((3, 1000)))
     dataset = OpenEphysLoader(tmp_path, "rec", "psv_61_intan2", trigger_idx=0).create_dataset()
@@ -269,6 +280,21 @@ def test_generic_flat_files(tmp_path: Path, order: str, sidecar: bool) -> None:
         dataset = GenericLoader(tmp_path, "a.b", **facts).create_dataset()
         np.testing.assert_array_equal(dataset.data[:, :], INTS)
     assert dataset.Fs == 500.0
+
+
+def test_generic_files_that_are_odd(tmp_path: Path) -> None:
+    write_packed(tmp_path / "three.h5", np.zeros((2, 3, 4)))
+    with pytest.raises(FormatError, match=r"'data' has shape \(2, 3, 4\), not 2 dimensions"):
+        GenericLoader(tmp_path, "three", dataset="data").create_dataset()
+    write_packed(tmp_path / "one.h5", INTS, "volts", fs=None)
+    dataset = GenericLoader(tmp_path, "one", event_field="marks").create_dataset
+    with pytest.warns(TriggerWarning, match="no events 'marks'"):
+        assert dataset().Fs is None
+    with pytest.raises(FormatError, match="does not say its sampling rate"):
+        GenericLoader(tmp_path, "one", resample_rate=100).create_dataset()
+    write_packed(tmp_path / "lines.h5", INTS, stim=ADC, adc=ADC * 0)
+    named = GenericLoader(tmp_path, "lines", trigger_field="stim", trigger_idx=0)
+    assert named.create_dataset().pos_edge.tolist() == list(PULSES)
 
 
 def test_generic_flat_files_without_facts(tmp_path: Path) -> None:
@@ -447,7 +473,7 @@ def test_active_recordings_downsample_with_their_bnc_apart(tmp_path: Path) -> No
     write_active(tmp_path / "rec.mat")
     names = ("actv_64", "2t-as daq v1", "zif26 to 2x uhdmi")
     options = {"trigger_idx": 0, "resample_rate": 500}
-    whole = ActiveLoader(tmp_path, "rec", *names, bnc=10).create_dataset()
+    whole = ActiveLoader(tmp_path, "rec", *names, bnc=10, mapped=False).create_dataset()
     first = ActiveLoader(tmp_path, "rec", *names, bnc=10, **options).create_dataset()
     (tmp_path / "rec.mat").unlink()
     second = ActiveLoader(tmp_path, "rec", *names, bnc=10, **options).create_dataset()
