@@ -64,7 +64,7 @@ def test_keys_know_their_bounds(part: slice, low: int) -> None:
     key = grid.slice_of(chosen)
     assert grid.key_count(key) == len(chosen)
     assert grid.key_bounds(key) == (min(chosen), max(chosen) + 1)
-    low = min(low, min(chosen))
+    low = min(low, *chosen)
     assert list(range(AXIS)[grid.lowered(key, low)]) == [i - low for i in chosen]
 
 

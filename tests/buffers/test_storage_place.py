@@ -38,9 +38,7 @@ def outer(array: np.ndarray, key: tuple[object, ...]) -> np.ndarray:
 
 @given(key=st.tuples(keys, keys), order=st.sampled_from("CF"), backwards=st.booleans())
 @pytest.mark.parametrize("dtype", ["<i2", ">i2", "<f4", "<u8", ">f8"])
-def test_place_is_numpy(
-    dtype: str, key: tuple[object, ...], order: str, backwards: bool
-) -> None:
+def test_place_is_numpy(dtype: str, key: tuple[object, ...], order: str, backwards: bool) -> None:
     block = np.arange(N * N).reshape(N, N).astype(dtype)
     wanted = outer(block, key)
     native = block.dtype.newbyteorder("=")
@@ -123,7 +121,9 @@ def test_large_copies_go_by_tiles(shape: tuple[int, ...]) -> None:
     copy_into(out.T, block)
     np.testing.assert_array_equal(out.T, block)
     scaled = np.zeros(shape, np.float32)
-    affine = Affine(None, np.arange(shape[0], dtype="f4").reshape(-1, *[1] * (len(shape) - 1)), np.dtype("f4"))
+    affine = Affine(
+        None, np.arange(shape[0], dtype="f4").reshape(-1, *[1] * (len(shape) - 1)), np.dtype("f4")
+    )
     copy_into(scaled, block, affine)
     np.testing.assert_array_equal(scaled, block.astype("f4") * affine.factor)
 

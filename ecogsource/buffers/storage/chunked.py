@@ -133,7 +133,7 @@ class ChunkedStorage:
         """
         if out.size == 0:
             return
-        handle = self._pool.acquire(self.layout.path)
+        handle = self._pool.acquire(self.layout.path, self._signature)
         try:
             handle.check(self._signature)
             cells = self._cells(selectors)

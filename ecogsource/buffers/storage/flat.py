@@ -110,9 +110,10 @@ class ContiguousStorage:
         """
         if out.size == 0:
             return
-        handle = self._pool.acquire(self.path)
+        handle = self._pool.acquire(self.path, self._signature)
         try:
-            self._check(handle)
+            written = self._pool.own_write(self.path)
+            self._signature = handle.check(self._signature, written)
             if out.size * self.dtype.itemsize <= SMALL_BYTES:
                 self._read_small(handle, selectors, out, affine)
             else:
@@ -145,8 +146,7 @@ class ContiguousStorage:
         affine: Affine | None,
     ) -> None:
         axis = self._run_axis(selectors)
-        run_bytes = length(selectors[axis]) * self._strides[axis]
-        if run_bytes >= RUN_BYTES:
+        if axis < len(selectors) and length(selectors[axis]) * self._strides[axis] >= RUN_BYTES:
             self._read_runs(handle, selectors, axis, out, affine)
             return
         intervals = [bounds(s) for s in selectors]
@@ -169,12 +169,15 @@ class ContiguousStorage:
         run(work, list(boxes(selectors, edges, origin)), out.size * self.dtype.itemsize)
 
     def _run_axis(self, selectors: Sequence[Selector]) -> int:
-        """Return the axis along which the selection is one run of bytes per row before it."""
-        axis = len(selectors) - 1
-        while axis and is_unit(selectors[axis]) and length(selectors[axis]) == self.shape[axis]:
+        """Return the axis from which on the selection is one run of bytes.
+
+        It is the number of axes if the last one is not selected as neighbours in rising order.
+        """
+        axis = len(selectors)
+        while axis and is_unit(selectors[axis - 1]):
             axis -= 1
-        if not is_unit(selectors[axis]):
-            axis = min(axis + 1, len(selectors) - 1)
+            if length(selectors[axis]) < self.shape[axis]:
+                break
         return axis
 
     def _read_runs(
@@ -265,14 +268,6 @@ class ContiguousStorage:
             finally:
                 os.close(fd)
             self._signature = self._pool.note_write(self.path)
-
-    def _check(self, handle: Handle) -> None:
-        state = handle.state()
-        if state == self._signature:
-            return
-        if state == self._pool.own_write(self.path):
-            self._signature = state
-        handle.check(self._signature)
 
     def _view(self, handle: Handle) -> np.ndarray:
         return np.ndarray(self.shape, self.dtype, handle.map(), self.offset)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
@@ -52,12 +53,13 @@ def signature_of(path: str) -> Signature:
         status = os.stat(path)  # noqa: PTH116 - the path is a plain string on a hot path
     except OSError as error:
         raise _open_error(path, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise FormatError(f"{path!r} is {what}, expected a file")
     return _signature(status)
 
 
-def _open_error(path: str, error: OSError) -> Exception:
-    if isinstance(error, IsADirectoryError):
-        return FormatError(f"{path!r} is a folder, expected a file")
+def _open_error(path: str, error: OSError) -> DataPathError:
     return DataPathError(f"cannot open {path!r}: {error.strerror}. Was it moved or deleted?")
 
 
@@ -87,18 +89,28 @@ class Handle:
             self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
             raise _open_error(path, error) from error
+        status = os.fstat(self.fd)
+        self.identity = (status.st_dev, status.st_ino)
         self.path = path
         self.users = 0
         self._map: mmap.mmap | None = None
         self._counted = 0
         self._lock = threading.Lock()
 
-    def state(self) -> Signature:
-        """Return the present signature of the file that the descriptor refers to."""
-        return _signature(os.fstat(self.fd))
-
-    def check(self, expected: Signature) -> None:
+    def check(self, expected: Signature, written: Signature | None = None) -> Signature:
         """Raise if the file is no longer what it was.
+
+        Parameters
+        ----------
+        expected : Signature
+            The state in which it was opened.
+        written : Signature, optional
+            The state in which this process left it when it last wrote to it; allowed too.
+
+        Returns
+        -------
+        Signature
+            The present state: `expected` or `written`.
 
         Raises
         ------
@@ -108,18 +120,21 @@ class Handle:
             If the file was deleted or replaced by another of the same name.
         """
         status = os.fstat(self.fd)
-        if status.st_size == expected.size and status.st_mtime_ns == expected.mtime_ns:
-            if status.st_nlink and status.st_ino == expected.inode:
-                return
+        if not status.st_nlink or self.identity != expected[:2]:
             raise DataPathError(
                 f"{self.path!r} was deleted or replaced after it was opened. Open it again."
             )
-        raise CorruptDataError(
-            f"the file changed after it was opened: it had {expected.size} bytes and now has "
-            f"{status.st_size}, or its time of modification moved. Open it again",
-            self.path,
-            min(expected.size, status.st_size),
-        )
+        found = expected
+        if status.st_mtime_ns != expected.mtime_ns or status.st_size != expected.size:
+            found = _signature(status)
+            if found != written:
+                raise CorruptDataError(
+                    f"the file changed after it was opened: it had {expected.size} bytes and now "
+                    f"has {found.size}, or its time of modification moved. Open it again",
+                    self.path,
+                    min(expected.size, found.size),
+                )
+        return found
 
     def map(self) -> mmap.mmap:
         """Return a read-only map of the whole file."""
@@ -221,28 +236,16 @@ class HandlePool:
     def __len__(self) -> int:
         return len(self._handles)
 
-    @contextlib.contextmanager
-    def lease(self, path: str, expected: Signature) -> Iterator[Handle]:
-        """Lend the handle of a file, checked against its expected signature.
+    def acquire(self, path: str, expected: Signature) -> Handle:
+        """Return the handle of a file, opening it if need be; call `release` afterwards.
 
-        Raises
-        ------
-        DataPathError
-            If the file is gone or was replaced.
-        CorruptDataError
-            If its size or time of modification changed.
+        A handle of another file, which had the same name before, is put away.
         """
-        handle = self.acquire(path)
-        try:
-            handle.check(expected)
-            yield handle
-        finally:
-            self.release(handle)
-
-    def acquire(self, path: str) -> Handle:
-        """Return the handle of a file, opening it if need be; call `release` afterwards."""
         with self._lock:
             handle = self._handles.get(path)
+            if handle is not None and handle.identity != expected[:2]:
+                self._drop(path)
+                handle = None
             if handle is None:
                 handle = self._handles[path] = Handle(path)
                 self._shrink(keep=handle)
@@ -261,9 +264,12 @@ class HandlePool:
     def forget(self, path: str) -> None:
         """Close the handle of a file, now or when its last reader is done."""
         with self._lock:
-            handle = self._handles.pop(path, None)
-            if handle is not None and handle.users == 0:
-                handle.close()
+            self._drop(path)
+
+    def _drop(self, path: str) -> None:
+        handle = self._handles.pop(path, None)
+        if handle is not None and handle.users == 0:
+            handle.close()
 
     def clear(self) -> None:
         """Close every handle that is not in use."""

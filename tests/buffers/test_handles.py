@@ -1,0 +1,264 @@
+"""The pool of descriptors: bounded, checked, safe to share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ecogsource.buffers import FlatBuffer, HDF5Buffer
+from ecogsource.buffers.storage import handles
+from ecogsource.buffers.storage.handles import Handle, HandlePool, signature_of
+from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+
+
+def write(path: Path, data: bytes = b"0123456789") -> str:
+    path.write_bytes(data)
+    return os.fspath(path)
+
+
+def test_no_more_files_stay_open_than_allowed(tmp_path: Path) -> None:
+    pool = HandlePool(3)
+    paths = [write(tmp_path / str(i)) for i in range(10)]
+    for path in paths:
+        handle = pool.acquire(path, signature_of(path))
+        target = bytearray(4)
+        handle.read(memoryview(target), 2)
+        assert target == b"2345"
+        pool.release(handle)
+    assert len(pool) == 3
+    pool.clear()
+    assert len(pool) == 0
+
+
+def test_files_in_use_are_not_closed(tmp_path: Path) -> None:
+    pool = HandlePool(1)
+    paths = [write(tmp_path / str(i)) for i in range(3)]
+    held = [pool.acquire(path, signature_of(path)) for path in paths]
+    assert len(pool) == 3
+    pool.forget(paths[0])
+    assert os.fstat(held[0].fd).st_size == 10
+    for handle in held:
+        pool.release(handle)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held[0].fd)
+    pool.clear()
+
+
+def test_the_limit_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    assert HandlePool().limit == 32
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert HandlePool().limit == handles.MAX_HANDLES
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert HandlePool().limit == handles.MAX_HANDLES
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataPathError, match=r"cannot open .*gone.*moved or deleted"):
+        signature_of(os.fspath(tmp_path / "gone"))
+    with pytest.raises(DataPathError, match="No such file"):
+        Handle(os.fspath(tmp_path / "gone"))
+    with pytest.raises(FormatError, match="not a regular file"):
+        signature_of(os.devnull)
+    folder = Handle(os.fspath(tmp_path))
+    with pytest.raises(CorruptDataError, match="cannot be read: Is a directory"):
+        folder.read(memoryview(bytearray(3)), 0)
+    folder.close()
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="is a folder"):
+        FlatBuffer(tmp_path, "i2", (3,))
+    with pytest.raises(FormatError, match="is a folder"):
+        HDF5Buffer.from_path(tmp_path, "data")
+
+
+def test_short_reads_go_on_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Handle(write(tmp_path / "a"))
+    real = os.preadv
+
+    def slowly(fd: int, buffers: list[memoryview], offset: int) -> int:
+        return real(fd, [memoryview(buffers[0]).cast("B")[:3]], offset)
+
+    monkeypatch.setattr(os, "preadv", slowly)
+    target = np.zeros(10, np.uint8)
+    handle.read(target, 0)
+    assert target.tobytes() == b"0123456789"
+    rows = np.zeros((2, 5), np.uint8)
+    handle.read_rows(rows, [0, 5])
+    assert rows.tobytes() == b"0123456789"
+    with pytest.raises(CorruptDataError, match=r"ends early: 10 bytes wanted, 6 found.*byte 10"):
+        handle.read(target, 4)
+    handle.close()
+
+
+def test_an_error_in_the_middle_of_a_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Handle(write(tmp_path / "a"))
+    real = os.preadv
+
+    def fails(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset:
+            raise OSError(5, "Input/output error")
+        return real(fd, [memoryview(buffers[0]).cast("B")[:3]], offset)
+
+    monkeypatch.setattr(os, "preadv", fails)
+    with pytest.raises(CorruptDataError, match=r"cannot be read: Input/output error.*byte 3"):
+        handle.read(np.zeros(10, np.uint8), 0)
+    handle.close()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_changed_truncated_and_vanished_files(tmp_path: Path, large: bool) -> None:
+    n = 400_000 if large else 100
+    path = tmp_path / "a.dat"
+    np.arange(n, dtype="i4").tofile(path)
+    buffer = FlatBuffer(path, "i4", (n,))
+    assert buffer[-1] == n - 1
+    os.truncate(path, 4 * n - 4)
+    with pytest.raises(CorruptDataError, match=rf"it had {4 * n} bytes and now has {4 * n - 4}"):
+        buffer[:]
+    again = FlatBuffer(path, "i4", (-1,))
+    again[:]
+    status = os.stat(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    with pytest.raises(CorruptDataError, match="time of modification"):
+        again[:]
+    third = FlatBuffer(path, "i4", (-1,))
+    third[:]
+    path.unlink()
+    with pytest.raises(DataPathError, match="deleted or replaced"):
+        third[:]
+
+
+def test_a_replaced_hdf5_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    for chunks in (None, (4,)):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", data=np.arange(10), chunks=chunks)
+        buffer = HDF5Buffer.from_path(path, "x")
+        assert buffer[3] == 3
+        (tmp_path / "b.h5").write_bytes(path.read_bytes())
+        (tmp_path / "b.h5").replace(path)
+        with pytest.raises(DataPathError, match="deleted or replaced"):
+            buffer[3]
+
+
+def test_mapped_pages_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.dat"
+    np.arange(1000, dtype="i4").tofile(path)
+    monkeypatch.setattr(handles, "COUNTED_BYTES", 1)
+    monkeypatch.setattr(handles, "MAPPED_LIMIT", 0)
+    buffer = FlatBuffer(path, "i4", (10, 100))
+    for _ in range(3):
+        np.testing.assert_array_equal(buffer[:, 5], np.arange(10) * 100 + 5)
+    assert handles.mapped_bytes() > 0
+
+
+def test_systems_that_do_not_tell_what_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_proc(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", no_proc)
+    assert handles.mapped_bytes() == 0
+
+
+def test_many_files_with_few_descriptors(tmp_path: Path) -> None:
+    """A join of far more files than may be open, in a process of its own."""
+    script = textwrap.dedent(
+        """
+        import resource, sys
+        import h5py, numpy as np
+        from pathlib import Path
+        from ecogsource.buffers import BufferBinder, FlatBuffer, HDF5Buffer
+        folder = Path(sys.argv[1])
+        for i in range(150):
+            np.full((2, 10), i, "i2").tofile(folder / f"{i}.dat")
+            with h5py.File(folder / f"{i}.h5", "w") as file:
+                chunks = (1, 4) if i % 2 else None
+                file.create_dataset("x", data=np.full((2, 10), i, "i2"), chunks=chunks)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        from ecogsource.buffers.storage.handles import POOL
+        POOL.limit = 8
+        flat = BufferBinder([FlatBuffer(folder / f"{i}.dat", "i2", (2, 10)) for i in range(150)])
+        joined = BufferBinder([HDF5Buffer.from_path(folder / f"{i}.h5", "x") for i in range(150)])
+        expected = np.repeat(np.arange(150, dtype="i2"), 10)
+        for binder in (flat, joined):
+            for _ in range(2):
+                assert (binder[1] == expected).all()
+        print("fine")
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, os.fspath(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_readers_work_after_a_fork(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, sys, threading
+        import h5py, numpy as np
+        from pathlib import Path
+        from ecogsource.buffers import HDF5Buffer, FlatBuffer, clear_chunk_cache
+        from ecogsource.params import OVERRIDE
+        folder = Path(sys.argv[1])
+        x = np.arange(4_000_000, dtype="i2").reshape(4, -1)
+        x.tofile(folder / "a.dat")
+        with h5py.File(folder / "a.h5", "w") as file:
+            file.create_dataset("x", data=x, chunks=(1, 100_000), compression="gzip", shuffle=True)
+            file.create_dataset("s", data=np.array([b"ab", b"cd"]))
+        OVERRIDE["workers"] = 2
+        flat = FlatBuffer(folder / "a.dat", "i2", x.shape)
+        buffers = [HDF5Buffer.from_path(folder / "a.h5", "x"), flat]
+        words = HDF5Buffer.from_path(folder / "a.h5", "s")
+        for buffer in buffers:
+            assert (buffer[:] == x).all()
+        assert words[0] == b"ab"
+        pid = os.fork()
+        clear_chunk_cache()
+        for buffer in buffers:
+            assert (buffer[:] == x).all()
+        assert words[1] == b"cd"
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+            print("fine")
+        else:
+            os._exit(0)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, os.fspath(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_one_map_for_many_threads(tmp_path: Path) -> None:
+    handle = Handle(write(tmp_path / "a"))
+    maps: list[object] = []
+    threads = [threading.Thread(target=lambda: maps.append(handle.map())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(m) for m in maps}) == 1
+    handle.close()
+    handle.close()
