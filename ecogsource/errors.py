@@ -12,6 +12,7 @@ from os import PathLike, fspath
 from types import ModuleType
 
 __all__ = [
+    "BatchError",
     "ConfigError",
     "CorruptDataError",
     "DataPathError",
@@ -131,6 +132,10 @@ class MissingDependencyError(EcogSourceError, ImportError):
 
 class WorkerError(EcogSourceError, RuntimeError):
     """A reading process died or did not answer in time."""
+
+
+class BatchError(EcogSourceError, RuntimeError):
+    """A function failed on one batch of a recording; the message says on which."""
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecogsource.buffers import as_buffer
@@ -19,10 +19,13 @@ from tests.contracts.layouts import LAYOUTS, Layout
 from tests.oracle import assert_same, check_read, check_write, native
 from tests.strategies import DTYPES, arrays, indices, make_array, outer_indices, outer_of
 
+# Each layout gets a share of the examples: together they are many.
+share = settings(max_examples=settings.default.max_examples // 3)
 every_layout = pytest.mark.parametrize("store", LAYOUTS.values(), ids=LAYOUTS.keys())
 
 
 @every_layout
+@share
 @given(data=st.data())
 def test_reading_is_numpy(store: Layout, tmp_path: Path, data: st.DataObject) -> None:
     array = data.draw(arrays())
@@ -37,6 +40,7 @@ def test_reading_is_numpy(store: Layout, tmp_path: Path, data: st.DataObject) ->
 
 
 @every_layout
+@share
 @given(data=st.data())
 def test_writing_is_numpy(store: Layout, tmp_path: Path, data: st.DataObject) -> None:
     array = data.draw(arrays())
@@ -54,6 +58,7 @@ def test_writing_is_numpy(store: Layout, tmp_path: Path, data: st.DataObject) ->
 
 
 @every_layout
+@share
 @given(data=st.data())
 def test_scaling_is_arithmetic(store: Layout, tmp_path: Path, data: st.DataObject) -> None:
     array = make_array(data.draw(st.sampled_from([(5, 9), (4,), (3, 4, 5)])), "<i2", 7)
