@@ -20,7 +20,7 @@ __all__ = ["DataFile"]
 
 
 class DataFile:
-    """A flat file of one microdrive: ``<recording>.<drive>.<type>.dat``, sample after sample.
+    """A flat file of one microdrive: ``<recording>.<drive>.<type>.dat``.
 
     Only the small files beside it are read here. Data are read by time with :meth:`read`, or by
     sample from :attr:`source`, which masks, joins and slices like every source.
@@ -39,6 +39,10 @@ class DataFile:
         Samples per second, in Hz, where the type of the recording does not tell.
     dtype : dtype_like, optional
         Type of the stored numbers, where the type of the recording does not tell.
+    order : {'C', 'F'}
+        ``'C'``: the file holds sample after sample, which is how such files are specified;
+        ``'F'``: channel after channel, as some downsampled ones were written. The file does not
+        tell: neighbouring samples of a channel look unrelated if it is read in the wrong order.
     units : str, optional
         Unit of the values.
 
@@ -86,6 +90,7 @@ class DataFile:
         *,
         srate: float | None = None,
         dtype: DTypeLike | None = None,
+        order: str = "C",
         units: str | None = None,
     ) -> None:
         path = Path(data_file_path).expanduser()
@@ -104,7 +109,7 @@ class DataFile:
         self.n_ch = len(drive.labels)
         if self.n_ch == 0:
             raise FormatError(f"drive {name.drive!r} has no electrodes in {str(exp_path)!r}")
-        buffer = FlatBuffer(path, self.data_type, (-1, self.n_ch))
+        buffer = FlatBuffer(path, self.data_type, (-1, self.n_ch), order=order)
         self.n_sample = buffer.shape[0]
         self.t_total = self.n_sample / self.srate
         self.data_mask, self.ch_idx = load_masks(mask_path, self.n_sample, self.n_ch)
