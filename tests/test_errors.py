@@ -11,6 +11,7 @@ from ecogsource import errors
 from ecogsource.errors import ConfigError, CorruptDataError, MissingDependencyError, require
 
 BUILTINS = {
+    "BatchError": RuntimeError,
     "ConfigError": ValueError,
     "CorruptDataError": OSError,
     "DataPathError": FileNotFoundError,
