@@ -116,6 +116,7 @@ def _load_and_join(tour: Tour) -> Trip:
         borders=np.cumsum(lengths)[:-1].tolist(),
         sites=sites,
         events=np.asarray(joined.pos_edge),
+        parts=[one.data for one in loaded],
     )
 
 

@@ -192,9 +192,10 @@ def _trip(group: Sequence[Found]) -> Trip:
     first = group[0]
     if len(group) == 1:
         return Trip(first.source, first.title, sites=first.sites, has_gaps=first.has_gaps)
-    lengths = [one.source.shape[1] for one in group]
-    joined = first.source.join(*(one.source for one in group[1:]))
+    parts = [one.source for one in group]
+    lengths = [part.shape[1] for part in parts]
+    joined = first.source.join(*parts[1:])
     title = f"{first.title} and {len(group) - 1} more, joined end to end"
     borders = np.cumsum(lengths)[:-1].tolist()
     has_gaps = any(one.has_gaps for one in group)
-    return Trip(joined, title, borders=borders, sites=first.sites, has_gaps=has_gaps)
+    return Trip(joined, title, borders, first.sites, has_gaps=has_gaps, parts=parts)

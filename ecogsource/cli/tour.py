@@ -80,6 +80,8 @@ class Trip:
         Samples of the stimuli.
     has_gaps : bool
         Whether NaN stands where nothing was recorded.
+    parts : sequence of sources
+        What was joined, for comparison.
     """
 
     source: Any
@@ -88,11 +90,11 @@ class Trip:
     sites: NDArray[np.int64] | None = None
     events: NDArray[np.int64] | None = field(default=None, repr=False)
     has_gaps: bool = False
+    parts: Sequence[Any] = ()
 
     def run(self, tour: Tour, picture: Path) -> None:
         """Reduce, mask, slice and draw the source; the picture goes to the path `picture`."""
-        self._mask(tour)
-        self._slice(tour)
+        self._slice(tour, self._mask(tour))
         self._refuse(tour)
         self._draw(tour, picture)
         cache = format_bytes(load_params().chunk_cache)
@@ -102,14 +104,15 @@ class Trip:
             "",
         )
 
-    def _mask(self, tour: Tour) -> None:
+    def _mask(self, tour: Tour) -> NDArray[np.bool_]:
+        """Mask dead channels; return which are alive, shape (channels,)."""
         source = self.source
         deviation = self._deviation(tour)
         alive = ~(deviation < QUIET * np.median(deviation))
         dead = np.flatnonzero(~alive).tolist()
-        if not dead or not alive.any():
+        if not dead:
             say(f"    No channel varies less than {QUIET:.0%} of the median: none is masked.", "")
-            return
+            return alive
 
         def mask() -> None:
             source.set_channel_mask(alive)
@@ -122,6 +125,7 @@ class Trip:
         )
         if self.sites is not None:
             self.sites = self.sites[alive]
+        return alive
 
     def _deviation(self, tour: Tour) -> NDArray[np.float64]:
         source = self.source
@@ -130,7 +134,9 @@ class Trip:
         length = min(n_samples, READ_AT_MOST // sample_bytes)
 
         def tell(deviation: NDArray[np.float64]) -> str:
-            text = f"{deviation.min():.4g} to {deviation.max():.4g} {source.units or ''}".rstrip()
+            text = f"{deviation.min():.4g} to {deviation.max():.4g} {source.units or ''}".rstrip().replace(
+                "uV", "µV"
+            )
             read = f"{format_bytes(length * sample_bytes)} read in blocks"
             return f"{text}, median {np.median(deviation):.4g}; {read}"
 
@@ -149,18 +155,23 @@ class Trip:
             tell,
         )
 
-    def _slice(self, tour: Tour) -> None:
+    def _slice(self, tour: Tour, alive: NDArray[np.bool_]) -> None:
         source = self.source
         n_samples = source.shape[1]
         at = self.borders[0] if len(self.borders) else n_samples // 2
         half = min(2000, at, n_samples - at)
         where = "across the border of two files" if len(self.borders) else "in the middle"
-        tour.step(
+        across = tour.step(
             f"Slice with NumPy syntax, {where}",
             f"source[:, {at - half}:{at + half}]",
             lambda: source[:, at - half : at + half],
             lambda x: f"{type(x).__name__} of shape {x.shape}, {x.dtype}, {format_bytes(x.nbytes)}",
         )
+        if len(self.parts) > 1 and half:
+            ends = self.parts[0][alive, -half:], self.parts[1][alive, :half]
+            same = np.array_equal(across, np.concatenate(ends, axis=1), equal_nan=True)
+            which = "the end of the first file and the beginning of the second"
+            say(f"    The same as {which}: {'yes' if same else 'NO'}.", "")
         last = source.shape[0] - 1
         rows = [last, 0, last // 2]
         tour.step(

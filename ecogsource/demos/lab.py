@@ -94,6 +94,11 @@ class Lab:
         """A parameter file that says the same, for ``$ECOGSOURCE_CONFIG``."""
         return self.folder / "ecogsource.ini"
 
+    @property
+    def mark(self) -> Path:
+        """The file that says that the lab is complete, and with which settings it was made."""
+        return self.folder / "lab.json"
+
     def files(self) -> list[Path]:
         """Return every file of the lab, sorted."""
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -179,26 +184,33 @@ def make_lab(
         path.mkdir(parents=True, exist_ok=True)
     _write_texts(lab, groups)
     makers = {"demo": _make_grid, "16011": _make_active, "16017": _make_tones}
+    written: list[str] = []
     for group in groups:
         for path in makers[group](lab, settings):
+            written.append(str(path.relative_to(lab.folder)))
             if report is not None:
                 report(path)
-    with atomic_path(lab.folder / "lab.json") as temporary:
-        temporary.write_text(json.dumps(asdict(settings)) + "\n", encoding="utf-8")
+    with atomic_path(lab.mark) as temporary:
+        text = json.dumps({"settings": _plain(settings), "recordings": written}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
     return lab
 
 
 def _is_complete(lab: Lab, settings: _Settings) -> bool:
     """Return whether the folder holds this very lab; refuse folders that hold something else."""
-    mark = lab.folder / "lab.json"
-    if mark.is_file():
-        return bool(json.loads(mark.read_text(encoding="utf-8")) == _plain(settings))
     if lab.folder.is_dir() and not lab.config.exists() and any(lab.folder.iterdir()):
         raise FormatError(
             f"the folder {str(lab.folder)!r} holds files that are not an example lab; "
             "give a new or an empty folder"
         )
-    return False
+    try:
+        made = json.loads(lab.mark.read_text(encoding="utf-8"))
+        recordings = [lab.folder / name for name in made["recordings"]]
+        same = made["settings"] == _plain(settings)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Interrupted, or not written by this edition.
+        return False
+    return same and all(path.is_file() for path in recordings)
 
 
 def _plain(settings: _Settings) -> dict[str, object]:
@@ -209,7 +221,7 @@ def _write_texts(lab: Lab, groups: Sequence[str]) -> None:
     # The parameter file comes first: it tells an interrupted lab from somebody's own files.
     lines = ["[params]", *(f"{name} = {path}" for name, path in lab.params.items())]
     lab.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (lab.folder / "lab.json").unlink(missing_ok=True)
+    lab.mark.unlink(missing_ok=True)
     for name, text in session_files().items():
         path = lab.params["user_sessions"] / name
         if path.parent.name in groups:

@@ -69,11 +69,27 @@ class Stimuli:
         Pitch of each tone.
     levels_db : ndarray, shape (events,), float64
         Loudness of each tone.
+
+    Raises
+    ------
+    ValueError
+        If the onsets do not rise, or there are not as many pitches and levels.
     """
 
     samples: NDArray[np.int64]
     tones_hz: NDArray[np.float64]
     levels_db: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        lengths = len(self.samples), len(self.tones_hz), len(self.levels_db)
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                "onsets, pitches and levels must be as many: there are {}, {} and {}".format(
+                    *lengths
+                )
+            )
+        if np.any(np.diff(self.samples) < 0):
+            raise ValueError("onsets of stimuli must rise")
 
     def __len__(self) -> int:
         """Return the number of stimuli."""

@@ -53,6 +53,8 @@ def test_the_main_job_on_the_example_lab(capsys: pytest.CaptureFixture[str], fol
     assert "channels [12, 40] are out: 62 of 64 left" in lines
     assert ">>> source[:, 4000:8000]" in lines
     assert "ndarray of shape (62, 4000), float32, 992 KB" in lines
+    same = "The same as the end of the first file and the beginning of the second: yes."
+    assert same in lines
     assert any("more than the limit" in line for line in lines)
     assert any(line.startswith("Peak memory of the whole process") for line in lines)
     assert (folder / "overview.png").read_bytes().startswith(PNG)
@@ -89,6 +91,7 @@ def test_own_files_are_joined_masked_and_drawn(
     assert "8 channels x 8,000 samples of float32, 16.0 s at 500 Hz" in out
     assert "channels [5] are out: 7 of 8 left" in out
     assert "across the border of two files" in out
+    assert "The same as the end of the first file and the beginning of the second: yes." in out
     assert [path.name for path in out_folder.iterdir()] == ["overview_1.png"]
     assert (out_folder / "overview_1.png").read_bytes().startswith(PNG)
 

@@ -139,6 +139,18 @@ def test_a_lab_is_found_again_and_made_anew_for_other_settings(tmp_path: Path) -
     assert len(reported) == 8
 
 
+@pytest.mark.parametrize("damage", ["recording", "mark"])
+def test_a_damaged_lab_is_made_anew(tmp_path: Path, damage: str) -> None:
+    lab = demos.make_lab(tmp_path, groups=["demo"], seconds=2)
+    if damage == "recording":
+        (lab.params["local_exp"] / GRID / "rec_002.h5").unlink()
+    else:
+        lab.mark.write_text("{}")
+    reported: list[Path] = []
+    demos.make_lab(tmp_path, groups=["demo"], seconds=2, report=reported.append)
+    assert len(reported) == 4
+
+
 def test_an_interrupted_lab_is_made_anew(tmp_path: Path) -> None:
     def stop(path: Path) -> None:
         raise KeyboardInterrupt

@@ -145,3 +145,10 @@ def test_tones_are_balanced_and_jittered() -> None:
     assert gaps.min() > 300
     assert len(np.unique(gaps)) > 10
     assert tones.samples.dtype == np.int64
+
+
+def test_stimuli_must_fit_together() -> None:
+    with pytest.raises(ValueError, match="must be as many: there are 2, 1 and 2"):
+        Stimuli(np.array([1, 2]), np.array([1.0]), np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="onsets of stimuli must rise"):
+        Stimuli(np.array([2, 1]), np.array([1.0, 1.0]), np.array([1.0, 2.0]))
