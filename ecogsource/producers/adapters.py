@@ -188,7 +188,7 @@ def join_origins(origins: Sequence[Origin], axis: int, length: int) -> Origin:
     dtype = np.result_type(*(part.dtype for part in origins))
     parts = []
     for part in origins:
-        if not isinstance(part, Buffer) or hasattr(part, "walk"):
+        if not isinstance(part, Buffer):
             return JoinedStream(origins, axis, length)
         if part.dtype != dtype:
             part = CastBuffer(part, dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ecogsource.buffers import ArrayBuffer, Buffer
-from ecogsource.errors import JoinError
+from ecogsource.errors import FormatError, JoinError
 from ecogsource.indexing import plan_blocks
 from ecogsource.producers.adapters import Request, adapt, join_origins, normal_axis
 from ecogsource.producers.base import ProducerBase
@@ -321,7 +321,7 @@ def _probe(call: Call, first: slice) -> np.dtype:
     return np.asarray(result).dtype
 
 
-def pack_mask(mask: Any, size: int) -> PackedMask:
+def pack_mask(mask: Any, size: int, *, strict: bool = False) -> PackedMask:
     """Go through a mask once and keep it packed, as long as the data at most.
 
     Parameters
@@ -330,6 +330,8 @@ def pack_mask(mask: Any, size: int) -> PackedMask:
         One boolean per sample.
     size : int
         Number of samples of the data.
+    strict : bool
+        Whether a mask of another length is an error, not a warning.
 
     Returns
     -------
@@ -339,7 +341,7 @@ def pack_mask(mask: Any, size: int) -> PackedMask:
     Raises
     ------
     FormatError
-        If the mask is not boolean or not one-dimensional.
+        If the mask is not boolean or not one-dimensional, or `strict` and of another length.
     """
     if isinstance(mask, PackedMask):
         return mask.upto(size)
@@ -350,10 +352,9 @@ def pack_mask(mask: Any, size: int) -> PackedMask:
     else:
         packed = PackedMask(walk(origin, 0, plan_blocks(origin.shape[0], _MASK_LENGTH)))
     if packed.size != size:
-        warnings.warn(
-            f"the mask has {packed.size} samples, the data have {size}: production ends with "
-            "the shorter one",
-            UserWarning,
-            stacklevel=4,
-        )
+        lengths = f"the mask has {packed.size} samples, the data have {size}"
+        if strict:
+            raise FormatError(lengths)
+        message = f"{lengths}: production ends with the shorter one"
+        warnings.warn(message, UserWarning, stacklevel=4)
     return packed.upto(size)

@@ -15,7 +15,7 @@ from ecogsource.producers.feeds import ItemsBuffer
 
 __all__ = ["producer"]
 
-_VIEW = ("start", "stop", "reverse", "overlap", "prefetch")
+_VIEW = ("start", "stop", "reverse", "overlap", "prefetch", "strict_mask")
 
 
 def producer(
@@ -44,7 +44,7 @@ def producer(
     mask : array_like of bool, or anything that can be produced from, optional
         One boolean per sample; only samples where it is True are given, in chunks of full
         length. Where mask and data differ in length the shorter one ends the production, with a
-        warning.
+        warning; with ``strict_mask=True`` that is an error.
     start, stop : int, optional
         First sample, and the one after the last, as in a slice; counted before the mask.
     reverse : bool, optional
@@ -71,7 +71,8 @@ def producer(
         If nothing can be produced from `data`, such as an iterator that runs only once, or a
         keyword is unknown.
     FormatError
-        If `shape` is missing or wrong, or a mask is not boolean.
+        If `shape` is missing or wrong, or a mask is not boolean or, with `strict_mask`, not as
+        long as the data.
     JoinError
         If the arrays of a sequence differ off the axis.
     DataPathError
@@ -111,7 +112,7 @@ def _restricted(pro: Producer, view: dict[str, Any], mask: Any) -> Producer:
     size = pro.shape[normal_axis(pro.axis, pro.ndim)]
     start, stop, _ = slice(view.get("start"), view.get("stop")).indices(size)
     if mask is not None:
-        packed = pack_mask(mask, size)
+        packed = pack_mask(mask, size, strict=bool(view.get("strict_mask")))
         start, stop = packed.rank(start), packed.rank(stop)
         pro = pro.masked(packed)
     pro = pro.slice(start, max(start, stop))

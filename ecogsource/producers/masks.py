@@ -64,8 +64,9 @@ class PackedMask:
         # How many samples are kept before each block.
         ones = [np.zeros(1, np.int64)]
         for start in range(0, len(self._bits), _SCRATCH_BYTES):
-            bits = _ONES[self._bits[start : start + _SCRATCH_BYTES]]
-            ones.append(np.add.reduceat(bits, range(0, len(bits), _BLOCK // 8), dtype=np.int64))
+            bits = _ONES.take(self._bits[start : start + _SCRATCH_BYTES])
+            edges = np.arange(0, len(bits), _BLOCK // 8)
+            ones.append(np.add.reduceat(bits, edges, dtype=np.uint16).astype(np.int64))
         self._before = np.cumsum(np.concatenate(ones))
 
     @property
@@ -262,17 +263,21 @@ class MaskedBuffer(ViewBuffer):
         if array is not None:
             _take(array, piece, lead, out)
             return
-        sample_bytes = max(1, out.nbytes // max(1, len(piece)))
-        for where in _stretches(piece, max(_LEAST_STRETCH, _SCRATCH_BYTES // sample_bytes)):
+        length = max(_LEAST_STRETCH, _SCRATCH_BYTES * len(piece) // max(1, out.nbytes))
+        scratch: np.ndarray | None = None
+        for where in _stretches(piece, length):
             part, target = piece[where], out[(*[slice(None)] * lead, where)]
             hull = range(int(part[0]), int(part[-1]) + 1)
             if _SPARSE * len(part) < len(hull):
                 read(simplify(part), target)
                 continue
-            shape = (*target.shape[:lead], len(hull), *target.shape[lead + 1 :])
-            scratch = np.empty(shape, buffer.dtype)
-            read(hull, scratch)
-            _take(scratch, part - hull.start, lead, target)
+            if scratch is None:
+                size = min(length, int(piece[-1]) + 1 - int(piece[0]))
+                shape = (*target.shape[:lead], size, *target.shape[lead + 1 :])
+                scratch = np.empty(shape, buffer.dtype)
+            read_over = scratch[(*[slice(None)] * lead, slice(0, len(hull)))]
+            read(hull, read_over)
+            _take(read_over, part - hull.start, lead, target)
 
 
 def _array_of(buffer: Buffer, axis: int, selectors: tuple[Selector, ...]) -> np.ndarray | None:
@@ -304,6 +309,6 @@ def _take(array: np.ndarray, positions: np.ndarray, axis: int, out: np.ndarray) 
             _take(row, positions, axis - 1, target)
         return
     if out.dtype == array.dtype and out.flags.c_contiguous:
-        array.take(positions, axis=axis, out=out, mode="clip")
+        array.take(positions, axis=axis, out=out, mode="wrap")
     else:
         out[...] = array.take(positions, axis=axis)

@@ -56,10 +56,16 @@ def walk(
     ndarray
         One array per window, which belongs to the caller.
     """
-    if hasattr(origin, "walk"):
-        walker: Walker = origin
+    walker = as_walker(origin, axis)
+    if walker is not None:
         return walker.walk(windows, prefetch)
     return _read_windows(origin, axis, windows, prefetch)
+
+
+def as_walker(origin: Origin, axis: int) -> Walker | None:
+    """Give what has a better way of walking along an axis, else None."""
+    walker: Any = origin
+    return walker if hasattr(walker, "walk") and walker.axis == axis else None
 
 
 def _read_windows(
@@ -161,6 +167,6 @@ def narrow(origin: Origin, axis: int, positions: range) -> Origin:
         return origin
     if not isinstance(origin, Buffer):
         return origin.between(positions)
-    if positions.step == 1 and hasattr(origin, "walk"):
+    if positions.step == 1 and as_walker(origin, axis) is not None:
         return Span(origin, axis, positions)
     return SelectedBuffer(origin, axis, positions)
