@@ -134,9 +134,8 @@ class Trip:
         length = min(n_samples, READ_AT_MOST // sample_bytes)
 
         def tell(deviation: NDArray[np.float64]) -> str:
-            text = f"{deviation.min():.4g} to {deviation.max():.4g} {source.units or ''}".rstrip().replace(
-                "uV", "µV"
-            )
+            units = (source.units or "").replace("uV", "µV")
+            text = f"{deviation.min():.4g} to {deviation.max():.4g} {units}".rstrip()
             read = f"{format_bytes(length * sample_bytes)} read in blocks"
             return f"{text}, median {np.median(deviation):.4g}; {read}"
 
