@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -114,8 +115,13 @@ class Job:
         numpy.ndarray
             Observations x channels.
         """
-        margin = self.reader.buffer_size
-        return self.reader.read_padded(batch.start, batch.stop, batch.channels, margin)
+        return self.reader.read_padded(
+            batch.start,
+            batch.stop,
+            batch.channels,
+            self.reader.buffer_size,
+            order="F" if self.single else "C",
+        )
 
     def local(self, batch: Batch) -> tuple[slice, slice]:
         """Give the index of a batch inside its data, without the margins."""
@@ -147,7 +153,7 @@ class Job:
         options = {**self.options, **extra}
         if self.info:
             options |= {"idx_local": self.local(batch), "idx": batch.place}
-        pieces = list(np.ascontiguousarray(data.T)) if self.single else [data]
+        pieces = list(data.T) if self.single else [data]
         try:
             return [self._finish(self.function(piece, **options), batch) for piece in pieces]
         except Exception as error:
@@ -270,15 +276,31 @@ def worker_pool(processes: int, executor: Executor | None) -> Iterator[tuple[Exe
     if processes <= 1:
         yield None, 0
         return
-    # Threads of this process and a fork do not mix; the server forks from a clean process.
-    methods = multiprocessing.get_all_start_methods()
-    method = "forkserver" if "forkserver" in methods else "spawn"
-    context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(processes, mp_context=context)
+    pool = _POOLS.pop(processes, None) or _new_pool(processes)
     try:
         yield pool, processes + 1
-    finally:
+    except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    _POOLS[processes] = pool
+
+
+# Idle pools by their number of processes: starting one takes longer than many a job.
+_POOLS: dict[int, ProcessPoolExecutor] = {}
+
+
+def _new_pool(processes: int) -> ProcessPoolExecutor:
+    # Threads of this process and a fork do not mix; the server forks from a clean process.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts)
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C reach only the parent, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_ordered(

@@ -158,8 +158,7 @@ class BatchProcessor:
         )
         job = Job(self._without_buffer(), len, {}, single=True)
         for batch, data in zip(batches, self._ahead(job, batches), strict=True):
-            for place, channel in enumerate(batch.channels):
-                piece = np.ascontiguousarray(data[:, place])
+            for channel, piece in zip(batch.channels, data.T, strict=True):
                 yield piece if force_complete_channel_batch else (piece, int(channel))
 
     def _ahead(self, job: Job, batches: list[Batch]) -> Iterator[np.ndarray]:

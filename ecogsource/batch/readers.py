@@ -209,7 +209,9 @@ class RecordingsReader:
         inside = slice(self.buffer_size, self.buffer_size + len(time))
         return data, (inside, slice(None))[: data.ndim]
 
-    def read_padded(self, start: int, stop: int, channels: Any, margin: int) -> np.ndarray:
+    def read_padded(
+        self, start: int, stop: int, channels: Any, margin: int, *, order: str = "C"
+    ) -> np.ndarray:
         """Read observations with a margin, zeros beyond the ends of the recording.
 
         Parameters
@@ -220,6 +222,8 @@ class RecordingsReader:
             Canonical selector of channels.
         margin : int
             How many observations more on each side.
+        order : {'C', 'F'}
+            Whether observations or channels lie together in memory.
 
         Returns
         -------
@@ -228,7 +232,8 @@ class RecordingsReader:
         """
         low, high = max(0, start - margin), min(self.observations, stop + margin)
         selection = Selection.of((range(low, high), channels))
-        data = np.empty((stop - start + 2 * margin, *selection.shape[1:]), self.dtype)
+        shape = (stop - start + 2 * margin, *selection.shape[1:])
+        data = np.empty(shape, self.dtype, order=order)  # type: ignore[call-overload]
         ahead = low - (start - margin)
         data[:ahead] = 0
         data[ahead + high - low :] = 0
