@@ -302,15 +302,9 @@ def apply(
         dtype = _probe(call, first)
     if keeps_length and all(isinstance(origin, Buffer) for origin, _ in call.inputs):
         made: Origin = MappedBuffer(call, whole, position, dtype)
-    elif keeps_length and rule is None:
-        made = MappedStream(call, whole, position, dtype, partial(_cut_shape, whole, position))
     else:
-        made = MappedStream(call, whole, position, dtype, rule)
+        made = MappedStream(call, whole, position, dtype, "same" if keeps_length else rule)
     return like._like(made, axis, overlap=0)
-
-
-def _cut_shape(whole: tuple[int, ...], axis: int, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    return (*whole[:axis], shapes[0][axis], *whole[axis + 1 :])
 
 
 def _probe(call: Call, first: slice) -> np.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -166,9 +166,10 @@ class MappedStream(Stream):
         Axis along which the results lie end to end, counted from the start.
     dtype : numpy.dtype
         Type of the result.
-    shape_of : callable, optional
-        Gives the shape of a result from the shapes of the arrays that the function was called
-        with. Without it results may have any length, and must be as long as `shape` together.
+    lengths : 'same', callable or None
+        Results are as long as the arrays that the function was called with; or their shapes
+        follow from those of the arrays by a rule; or they have any length, and must be as long
+        as `shape` together.
     """
 
     def __init__(
@@ -177,10 +178,10 @@ class MappedStream(Stream):
         shape: tuple[int, ...],
         axis: int,
         dtype: Any,
-        shape_of: Callable[..., tuple[int, ...]] | None = None,
+        lengths: Literal["same"] | Callable[..., tuple[int, ...]] | None,
     ) -> None:
         super().__init__(shape, axis, dtype)
-        self.call, self.shape_of = call, shape_of
+        self.call, self.lengths = call, lengths
 
     def pieces(self, prefetch: int | None) -> Iterator[np.ndarray]:
         """Give the results of the function, without the margins."""
@@ -205,20 +206,18 @@ class MappedStream(Stream):
             )
 
     def _check(self, values: np.ndarray, window: slice) -> None:
+        axis, shape = self.axis, values.shape
         expected: tuple[int | str, ...]
-        if self.shape_of is not None:
-            expected = self.shape_of(
-                *(window_selection(o.shape, a, window).shape for o, a in self.call.inputs)
-            )
-            fits = values.shape == expected
-        else:
-            axis = self.axis
-            off_axis = self.shape[:axis] + self.shape[axis + 1 :]
+        if self.lengths == "same":
+            expected = window_selection(self.shape, axis, window).shape
+        elif self.lengths is None:
             expected = (*self.shape[:axis], "any", *self.shape[axis + 1 :])
-            fits = values.ndim == self.ndim and values.shape[:axis] + values.shape[axis + 1 :] == (
-                off_axis
-            )
-        if not fits:
+            if values.ndim == self.ndim:
+                shape = (*shape[:axis], "any", *shape[axis + 1 :])
+        else:
+            inputs = [window_selection(o.shape, a, window).shape for o, a in self.call.inputs]
+            expected = tuple(self.lengths(*inputs))
+        if shape != expected:
             raise FormatError(
                 f"{self.call.label}() gave an array of shape {values.shape} for samples "
                 f"{window.start} to {window.stop}; its shape rule says {expected}"

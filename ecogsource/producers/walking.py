@@ -59,7 +59,8 @@ def walk(
     walker = as_walker(origin, axis)
     if walker is not None:
         return walker.walk(windows, prefetch)
-    return _read_windows(origin, axis, windows, prefetch)
+    buffer: Any = origin
+    return _read_windows(buffer, axis, windows, prefetch)
 
 
 def as_walker(origin: Origin, axis: int) -> Walker | None:
