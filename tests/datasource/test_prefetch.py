@@ -8,7 +8,7 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,17 +127,21 @@ class Recorder:
         return np.full(100, index)
 
 
-def readers() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("ecogsource-read")]
+@pytest.fixture
+def settle() -> Callable[[], None]:
+    """Wait for the readers that this test started, and see them end."""
+    before = set(threading.enumerate())
+
+    def wait() -> None:
+        started = [t for t in set(threading.enumerate()) - before if "ecogsource" in t.name]
+        for thread in started:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in started)
+
+    return wait
 
 
-def settle() -> None:
-    for thread in readers():
-        thread.join(10)
-    assert not readers()
-
-
-def test_read_ahead_is_bounded_by_depth() -> None:
+def test_read_ahead_is_bounded_by_depth(settle: Callable[[], None]) -> None:
     read = Recorder()
     blocks = read_ahead(read, range(100), depth=3)
     assert next(blocks)[0] == 0
@@ -146,7 +150,7 @@ def test_read_ahead_is_bounded_by_depth() -> None:
     assert max(read.asked) <= 3
 
 
-def test_read_ahead_is_bounded_by_memory() -> None:
+def test_read_ahead_is_bounded_by_memory(settle: Callable[[], None]) -> None:
     read = Recorder()
     with OVERRIDE.set(memory_limit=2500):
         blocks = read_ahead(read, range(100), depth=10, nbytes=800)
@@ -161,7 +165,7 @@ def test_read_ahead_needs_a_depth() -> None:
         next(read_ahead(Recorder(), [1], depth=0))
 
 
-def test_read_ahead_raises_in_place() -> None:
+def test_read_ahead_raises_in_place(settle: Callable[[], None]) -> None:
     seen = []
     with pytest.raises(ValueError, match="cannot read 3"):
         for block in read_ahead(Recorder(fail_at=3), range(10), depth=2):
@@ -171,7 +175,7 @@ def test_read_ahead_raises_in_place() -> None:
 
 
 @pytest.mark.parametrize("way", ["break", "exception", "collected", "interrupt"])
-def test_the_reader_ends_with_the_loop(way: str) -> None:
+def test_the_reader_ends_with_the_loop(way: str, settle: Callable[[], None]) -> None:
     read = Recorder()
     blocks = read_ahead(read, range(1000), depth=2)
     if way == "break":
@@ -235,6 +239,20 @@ def test_process_errors_and_timeout(on_disk: MappedSource, tmp_path: Path) -> No
     process.join(20)
     assert process.exitcode is not None
     cache.close()
+
+
+def test_read_ahead_by_a_process(on_disk: MappedSource) -> None:
+    from ecogsource.datasource.process_reader import ProcessReader
+
+    reader = ProcessReader(on_disk)
+    indices = [np.s_[:, start : start + 90] for start in range(0, 400, 90)]
+    blocks = list(read_ahead(on_disk.read, indices, depth=2, reader=reader))
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), X)
+    pending = reader.submit(np.s_[0])
+    assert not pending.cancel()
+    reader.close()
+    with pytest.raises(WorkerError, match="was closed before it answered"):
+        pending.result()
 
 
 def test_unknown_backend(on_disk: MappedSource) -> None:
