@@ -97,12 +97,16 @@ class RecordBuffer(Buffer):
         if isinstance(channels, int):
             out, channels = out[None], range(channels, channels + 1)
         affine = self._affine(channels, times)
-        with POOL.lease(self.layout.filename, self._signature) as handle:
+        handle = POOL.acquire(self.layout.filename, self._signature)
+        try:
+            handle.check(self._signature)
             for first, run in self._runs(channels):
                 where = slice(first, first + len(run))
                 part = None if affine is None else affine.at((where, slice(None)))
                 self._read_run(handle, run, times, out[where], part)
             handle.touched(out.size * self.layout.stride)
+        finally:
+            POOL.release(handle)
 
     def _affine(self, channels: Selector, times: Selector) -> Affine | None:
         return Affine.of(self._scale, Selection.of((channels, times)))

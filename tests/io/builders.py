@@ -75,18 +75,18 @@ class Edf:
         self.digital_values = [
             rng.integers(low, high, c * self.n_records, endpoint=True) for c in self.per_record
         ]
-        body = b""
+        body = []
         for record in range(self.n_records):
             for count, values in zip(self.per_record, self.digital_values, strict=True):
                 piece = values[record * count : (record + 1) * count].astype("<i4")
                 as_bytes = piece.view(np.uint8).reshape(-1, 4)
-                body += as_bytes[:, :size].tobytes()
+                body.append(as_bytes[:, :size].tobytes())
             if self.annotated:
                 onset = record if self.onsets is None else self.onsets[record]
                 tal = f"+{onset:g}\x14\x14\x00".encode()
                 tal += b"".join(t.encode() for t in self.tals) if record == 0 else b""
-                body += tal.ljust(size * tal_samples, b"\x00")
-        return body
+                body.append(tal.ljust(size * tal_samples, b"\x00"))
+        return b"".join(body)
 
     def write(self, path: Path) -> Path:
         path.write_bytes(self.bytes())
@@ -202,13 +202,14 @@ class Intan:
 
     def bytes(self) -> bytes:
         self._draw()
-        body, stamps = b"", self.stamps()
+        stamps = self.stamps()
+        body = [self.header()]
         for block in range(self.n_blocks):
-            body += stamps[block * self.n : (block + 1) * self.n].tobytes()
+            body.append(stamps[block * self.n : (block + 1) * self.n].tobytes())
             for values in self.values.values():
                 per = values.shape[1] // self.n_blocks
-                body += values[:, block * per : (block + 1) * per].tobytes()
-        return self.header() + body
+                body.append(values[:, block * per : (block + 1) * per].tobytes())
+        return b"".join(body)
 
     def write(self, path: Path) -> Path:
         path.write_bytes(self.bytes())
