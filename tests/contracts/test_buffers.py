@@ -182,7 +182,7 @@ def test_everyday_life(store: Layout, tmp_path: Path) -> None:
         assert_same((buffer + buffer)[:, 38:42], np.hstack([array, array])[:, 38:42])
         assert_same(np.asarray(buffer, dtype=np.float64), array.astype(float))
         with pytest.raises(ValueError, match="without a copy"):
-            np.asarray(buffer, copy=False)
+            buffer.__array__(copy=False)
         buffer.oindex[[5, 0], [1, 3, 2]] = np.arange(6).reshape(2, 3)
         array[np.ix_([5, 0], [1, 3, 2])] = np.arange(6).reshape(2, 3)
         assert_same(buffer[...], array)

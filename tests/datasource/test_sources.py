@@ -457,7 +457,7 @@ class TestFiles:
         assert_same(np.asarray(source), array)
         assert_same(np.asarray(source, dtype=float), array.astype(float))
         with pytest.raises(ValueError, match="without a copy"):
-            np.asarray(source, copy=False)
+            source.__array__(copy=False)
         assert source.ndim == 2
 
     def test_how_it_looks(self, source: MappedSource) -> None:
