@@ -234,25 +234,30 @@ def _lz4(data: Bytes, step: _Step) -> Bytes:
     return b"".join(parts)
 
 
-def _bitshuffle(data: Bytes, step: _Step) -> Bytes:
-    """Undo the bitshuffle filter, with or without LZ4 or Zstandard inside."""
+def _unmix(data: Bytes, itemsize: int, block: int) -> Bytes:
     import imagecodecs
 
-    itemsize, packed = step.values[2], step.values[4] if len(step.values) > 4 else 0
-    if packed == 0:
-        block = step.values[3] if len(step.values) > 3 else 0
+    try:
         return imagecodecs.bitshuffle_decode(bytes(data), itemsize=itemsize, blocksize=block)
+    except (RuntimeError, ValueError) as error:
+        raise DamagedChunkError(f"bitshuffle: {error}") from error
+
+
+def _bitshuffle(data: Bytes, step: _Step) -> Bytes:
+    """Undo the bitshuffle filter, with or without LZ4 or Zstandard inside."""
+    itemsize, block, packed = (*step.values[2:5], 0, 0)[:3]
+    if packed == 0:
+        return _unmix(data, itemsize, block)
     name = {2: "lz4", 3: "zstd"}.get(packed)
     total, block = int.from_bytes(data[:8], "big"), int.from_bytes(data[8:12], "big")
     if total != step.nbytes or block == 0 or name is None:
         raise DamagedChunkError(f"bitshuffle: {step.nbytes} bytes expected, {total} announced")
     # The last block is cut to whole groups of eight elements; what is left over is stored as is.
-    group = 8 * itemsize
-    whole = total // group * group
-    parts = []
-    for part, size in _blocks(data, 12, whole, block):
-        mixed = bytes(_imagecodec(name, part, size))
-        parts.append(imagecodecs.bitshuffle_decode(mixed, itemsize=itemsize, blocksize=0))
+    whole = total // (8 * itemsize) * (8 * itemsize)
+    parts = [
+        bytes(_unmix(_imagecodec(name, part, size), itemsize, 0))
+        for part, size in _blocks(data, 12, whole, block)
+    ]
     parts.append(bytes(data[len(data) - (total - whole) :]) if total > whole else b"")
     return b"".join(parts)
 

@@ -43,7 +43,7 @@ def open_file(path: str, mode: str = "r") -> h5py.File:
 
     signature = signature_of(path)
     try:
-        return _open(h5py, path, mode)
+        return _open(path, mode)
     except OSError as error:
         if signature.size == 0 or not h5py.is_hdf5(path):
             raise FormatError(
@@ -59,15 +59,19 @@ def open_file(path: str, mode: str = "r") -> h5py.File:
         ) from error
 
 
-def _open(h5py: object, path: str, mode: str) -> h5py.File:
-    options = {"locking": False} if mode == "r" else {}
-    try:
-        return h5py.File(path, mode, **options)  # type: ignore[attr-defined]
-    except OSError as error:
-        # The library refuses a second handle whose locking differs from that of the first.
-        if not options or "lock" not in str(error):
-            raise
-        return h5py.File(path, mode)  # type: ignore[attr-defined]
+def _open(path: str, mode: str) -> h5py.File:
+    import h5py
+
+    if mode != "r":
+        return h5py.File(path, mode)
+    # The library refuses a second handle whose way of locking differs from that of the first.
+    for locking in (False, True):
+        try:
+            return h5py.File(path, mode, locking=locking)
+        except OSError as error:
+            if "locking" not in str(error):
+                raise
+    return h5py.File(path, mode, locking="best-effort")
 
 
 def dataset_of(file: h5py.File, name: str) -> h5py.Dataset:

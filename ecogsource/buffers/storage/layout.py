@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecogsource.buffers.storage.handles import Signature, signature_of
-from ecogsource.errors import DataPathError
+from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
 if TYPE_CHECKING:
     import h5py
@@ -47,7 +47,7 @@ class Layout:
     sources : tuple of str
         Other files that hold the values of a virtual or external dataset.
     growing : bool
-        Whether the file is read while somebody writes to it (SWMR).
+        Whether the file is read while somebody writes to it: in SWMR mode, or in this process.
     """
 
     path: str
@@ -74,7 +74,7 @@ class ChunkIndex:
         Position of each chunk in the file; -1 where none was written.
     sizes : ndarray of int64
         Stored bytes.
-    masks : ndarray of uint32
+    masks : ndarray of int64
         Bit i set means that filter i was skipped.
     """
 
@@ -92,6 +92,10 @@ def describe(dataset: h5py.Dataset) -> Layout:
         If the file of a virtual or external dataset's values is missing.
     """
     file = dataset.file
+    if dataset.shape is None:
+        raise FormatError(
+            f"dataset {dataset.name!r} of {file.filename!r} has no values (null dataspace)"
+        )
     path = os.path.abspath(file.filename)  # noqa: PTH100 - resolve() would follow links
     try:
         signature = signature_of(path)
@@ -100,13 +104,14 @@ def describe(dataset: h5py.Dataset) -> Layout:
     kind, offset = _kind(dataset)
     if signature is None or not dataset.name or file.driver not in ("sec2", "stdio"):
         kind = "library"
-    if file.swmr_mode:
+    growing = file.swmr_mode or _written_here(file)
+    if growing:
         kind = "library"
     layout = Layout(
         path=path,
         name=dataset.name or "",
         signature=signature,
-        shape=() if dataset.shape is None else dataset.shape,
+        shape=dataset.shape,
         dtype=dataset.dtype,
         chunks=dataset.chunks,
         kind=kind,
@@ -114,10 +119,21 @@ def describe(dataset: h5py.Dataset) -> Layout:
         filters=_filters(dataset),
         fill=_fill(dataset, kind),
         sources=_sources(dataset),
-        growing=file.swmr_mode,
+        growing=growing,
     )
     check_sources(layout)
     return layout
+
+
+def _written_here(file: h5py.File) -> bool:
+    """Tell whether this process has the file open for writing through h5py."""
+    from h5py import h5f
+
+    name = file.id.name
+    return any(
+        other.get_intent() & h5f.ACC_RDWR and other.name == name
+        for other in h5f.get_obj_ids(h5f.OBJ_ALL, h5f.OBJ_FILE)
+    )
 
 
 def _kind(dataset: h5py.Dataset) -> tuple[str, int]:
@@ -162,13 +178,39 @@ def _fill(dataset: h5py.Dataset, kind: str) -> Any:
 
 
 def _sources(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """Return the other files that the values of a dataset come from."""
+    """Return the other files that the values of a dataset come from.
+
+    Raises
+    ------
+    DataPathError
+        If one of them lacks the dataset it should have.
+    """
     if dataset.is_virtual:
         names = [source.file_name for source in dataset.virtual_sources()]
+        _check_source_datasets(dataset)
     else:
         names = [name for name, _, _ in dataset.external or ()]
     # "." is the file itself; "%b" stands for a number that HDF5 counts up.
     return tuple(sorted({name for name in names if name != "." and "%" not in name}))
+
+
+def _check_source_datasets(dataset: h5py.Dataset) -> None:
+    import h5py
+
+    folder = Path(dataset.file.filename).resolve().parent
+    wanted = {(source.file_name, source.dset_name) for source in dataset.virtual_sources()}
+    for name, inside in sorted(wanted):
+        if name == "." or "%" in name + inside:
+            continue
+        path = next((p for p in (Path(name), folder / name) if p.exists()), None)
+        if path is None:
+            continue  # `check_sources` says so
+        with h5py.File(path, "r", locking=False) as file:
+            if inside not in file:
+                raise DataPathError(
+                    f"dataset {dataset.name!r} of {dataset.file.filename!r} has values in dataset "
+                    f"{inside!r} of {name!r}, which is missing. They would read as fill values"
+                )
 
 
 def check_sources(layout: Layout) -> None:
@@ -200,22 +242,79 @@ def _grid(layout: Layout) -> tuple[int, ...]:
 
 
 def read_index(dataset: h5py.Dataset, layout: Layout) -> ChunkIndex:
-    """Read the index of a chunked dataset."""
+    """Read the index of a chunked dataset.
+
+    Raises
+    ------
+    CorruptDataError
+        If it names chunks outside of the dataset.
+    """
     chunks, grid = layout.chunks or (), _grid(layout)
-    offsets = np.full(grid, MISSING, dtype=np.int64)
-    sizes = np.zeros(grid, dtype=np.int64)
-    masks = np.zeros(grid, dtype=np.uint32)
+    found: list[tuple[int, ...]] = []
 
     def note(info: h5py.h5d.StoreInfo) -> None:
-        cell = tuple(o // c for o, c in zip(info.chunk_offset, chunks, strict=True))
-        offsets[cell] = info.byte_offset
-        sizes[cell] = info.size
-        masks[cell] = info.filter_mask
+        found.append((info.byte_offset, info.size, info.filter_mask, *info.chunk_offset))
 
     if 0 not in grid and dataset.id.get_num_chunks():
         dataset.id.chunk_iter(note)
-        offsets[offsets >= 0] += _base_shift(dataset, offsets, sizes)
+    table = np.array(found, dtype=np.int64).reshape(len(found), 3 + len(chunks))
+    cells = _true_cells(dataset, table[:, 3:] // np.array(chunks))
+    if (cells >= np.array(grid)).any():
+        raise CorruptDataError(
+            f"the index of dataset {layout.name!r} names chunks outside of its shape", layout.path
+        )
+    where = tuple(cells.T)
+    offsets = np.full(grid, MISSING, dtype=np.int64)
+    sizes = np.zeros(grid, dtype=np.int64)
+    masks = np.zeros(grid, dtype=np.int64)
+    offsets[where], sizes[where], masks[where] = table[:, 0], table[:, 1], table[:, 2]
+    offsets[offsets >= 0] += _base_shift(dataset, offsets, sizes)
     return ChunkIndex(offsets, sizes, masks)
+
+
+def _true_cells(dataset: h5py.Dataset, cells: np.ndarray) -> np.ndarray:
+    """Repair the positions of chunks as HDF5 2.0 (and before) tells them.
+
+    With one unlimited axis that is not the first, the "extensible array" index of new files counts
+    chunks with that axis as the slowest, but the iterator steps as if it were in its place, and as
+    if it never ended: all chunks seem to lie in the first row. Whether that happened is found out
+    by asking for a chunk that exists only if it did.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (chunks, axes)
+        Positions in the grid, as told.
+    """
+    limits = dataset.maxshape
+    unlimited = [axis for axis, n in enumerate(limits) if n is None]
+    if len(unlimited) != 1 or unlimited[0] == 0 or cells[:, : unlimited[0]].any():
+        return cells
+    axis = unlimited[0]
+    most = [0 if n is None else -(-n // c) for n, c in zip(limits, dataset.chunks, strict=True)]
+    after = most[axis + 1 :]
+    number = cells[:, axis] * math.prod(after)
+    for i in range(len(after)):
+        number += cells[:, axis + 1 + i] * math.prod(after[i + 1 :])
+    repaired = np.empty_like(cells)
+    for i in reversed([i for i in range(len(most)) if i != axis]):
+        number, repaired[:, i] = np.divmod(number, most[i])
+    repaired[:, axis] = number
+    told = set(map(tuple, cells.tolist()))
+    for cell in map(tuple, repaired.tolist()):
+        if cell not in told:
+            return repaired if _has_chunk(dataset, cell) else cells
+    return cells
+
+
+def _has_chunk(dataset: h5py.Dataset, cell: tuple[int, ...]) -> bool:
+    corner = tuple(i * c for i, c in zip(cell, dataset.chunks, strict=True))
+    if any(start >= n for start, n in zip(corner, dataset.shape, strict=True)):
+        return False
+    try:
+        dataset.id.read_direct_chunk(corner)
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def _base_shift(dataset: h5py.Dataset, offsets: np.ndarray, sizes: np.ndarray) -> int:
@@ -225,7 +324,7 @@ def _base_shift(dataset: h5py.Dataset, offsets: np.ndarray, sizes: np.ndarray) -
     so one chunk is looked at.
     """
     base = dataset.file.userblock_size
-    if base == 0:
+    if base == 0 or (offsets < 0).all():
         return 0
     cell = tuple(int(i) for i in np.argwhere(offsets >= 0)[0])
     chunks = dataset.chunks or ()
