@@ -137,7 +137,7 @@ class GenericLoader(FileLoader):
             return self._open_hdf5(found)
         if suffix in FLAT_SUFFIXES:
             return self._open_flat(found.path)
-        return open_vendor(found.path, None, self.vendor_arrays)
+        return open_vendor(found.path, None, self.vendor_arrays, gaps=self.options.gaps)
 
     # -- HDF5 -------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ecogsource.devices.reading import (
     without_bad_channels,
 )
 from ecogsource.devices.source import HDF5_SUFFIXES, MICROVOLT, PathArg, RecordingFile
+from ecogsource.devices.vendor import open_vendor, ttl_triggers
 from ecogsource.errors import ConfigError, FormatError
 
 __all__ = ["HDF5_SUFFIXES", "MICROVOLT", "FileLoader", "PathArg", "TriggerWarning"]
@@ -255,8 +256,17 @@ class FileLoader(RecordingFile):
         Returns
         -------
         dict
-            Entries of the dataset, see `ecogsource.devices.lines.line_triggers`.
+            Entries of the dataset, see `ecogsource.devices.lines.line_triggers`. Where there is
+            no trigger array, the events of the acquisition system's own files are used.
         """
+        lines = self.options.trigger_lines
+        if lines and self.trigger_array not in data.aligned_arrays:
+            path = self.original_file()
+            if path is not None and path.suffix.lower() not in HDF5_SUFFIXES:
+                fs = open_vendor(path, None, {}, gaps="fill").fs
+                found = ttl_triggers(path, lines, fs / data.fs if fs and data.fs else 1.0)
+                if found is not None:
+                    return found
         return line_triggers(self.trigger_lines(data))
 
     # -- all six ----------------------------------------------------------------------------

@@ -52,6 +52,9 @@ class LoadOptions:
         is plugged where the first, second, ... part of the channels is acquired.
     raise_on_glitch : bool
         Whether a missing trigger line is an error; otherwise it is a warning.
+    gaps : {'raise', 'fill'}
+        What to do with files of an acquisition system in which time is missing: refuse them, or
+        fill the gaps with NaN.
     car : bool
         Subtract the mean of all channels at every sample, after loading.
     local_ref : bool
@@ -76,6 +79,7 @@ class LoadOptions:
     store_path: str | Path | None = None
     electrode_connectors: Sequence[Any] | None = None
     raise_on_glitch: bool = False
+    gaps: Literal["raise", "fill"] = "raise"
     car: bool = False
     local_ref: bool = False
 
@@ -86,6 +90,8 @@ class LoadOptions:
             raise ConfigError(f"bandpass is (low, high) in Hz, got {self.bandpass!r}")
         if self.resample_rate is not None and not self.resample_rate > 0:
             raise ConfigError(f"resample_rate must be above 0 Hz, got {self.resample_rate!r}")
+        if self.gaps not in {"raise", "fill"}:
+            raise ConfigError(f"gaps must be 'raise' or 'fill', got {self.gaps!r}")
         if self.car and self.local_ref:
             raise ConfigError("car and local_ref are two ways to re-reference; choose one")
 

@@ -12,10 +12,9 @@ import numpy as np
 from ecogsource.buffers import HDF5Buffer
 from ecogsource.buffers.storage.h5file import open_file
 from ecogsource.datasource import ElectrodeDataSource
-from ecogsource.devices.finding import find_recording
 from ecogsource.devices.loader import FileLoader
 from ecogsource.devices.reading import read_scalar
-from ecogsource.errors import DataPathError, FormatError
+from ecogsource.errors import FormatError
 
 __all__ = ["BlackrockLoader", "OpenEphysLoader", "RHDLoader"]
 
@@ -84,17 +83,17 @@ class BlackrockLoader(FileLoader):
         """Read the sample numbers of the triggers; see `FileLoader.find_triggers`."""
         none = np.zeros(0, dtype=np.int64)
         entries = {"pos_edge": none, "neg_edge": none, "trig_chan": None}
-        path = self.source_file.path
+        path = self.original_file()
         ratio = 1.0
-        if self.source_file.downsampled:
-            try:
-                path = find_recording(self.folders, self.recording, self.suffixes)
-            except DataPathError as error:
-                if self.options.trigger_lines:
-                    self.glitch(f"the triggers of {path} are in the recording itself: {error}")
-                return entries
-        if path.suffix.startswith(".ns"):
+        if path is None:
+            if self.options.trigger_lines:
+                self.glitch(
+                    f"the triggers of {self.source_file.path} are in the recording itself, which "
+                    f"is in none of {[str(folder) for folder in self.folders]}"
+                )
             return entries
+        if path.suffix.startswith(".ns"):
+            return super().find_triggers(data)
         with open_file(str(path)) as file:
             if self.source_file.downsampled:
                 ratio = self.read_rate(file) / float(data.fs or self.read_rate(file))

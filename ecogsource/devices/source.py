@@ -26,6 +26,7 @@ from ecogsource.devices.finding import (
 from ecogsource.devices.options import LoadOptions
 from ecogsource.devices.reading import downsample_target, rate_ratio, read_scalar
 from ecogsource.devices.vendor import open_vendor
+from ecogsource.errors import DataPathError
 from ecogsource.expconfig.fields import Table
 
 __all__ = ["HDF5_SUFFIXES", "MICROVOLT", "PathArg", "RecordingFile"]
@@ -146,6 +147,21 @@ class RecordingFile:
             tried = [folder / name for folder in stores]
         return FoundFile(find_recording(self.folders, self.recording, self.suffixes, tried))
 
+    def original_file(self) -> Path | None:
+        """Return the recording itself, also where a downsampled file is loaded in its place.
+
+        Returns
+        -------
+        Path or None
+            None if only a downsampled file is there.
+        """
+        if not self.source_file.downsampled:
+            return self.source_file.path
+        try:
+            return find_recording(self.folders, self.recording, self.suffixes)
+        except DataPathError:
+            return None
+
     # -- the data ---------------------------------------------------------------------------
 
     @cached_property
@@ -229,7 +245,14 @@ class RecordingFile:
         ConfigError
             If the recording is in another unit than the one asked for.
         """
-        return open_vendor(found.path, self.options.units, self.vendor_arrays)
+        options = self.options
+        return open_vendor(
+            found.path,
+            options.units,
+            self.vendor_arrays,
+            field=self.data_array,
+            gaps=options.gaps,
+        )
 
     def read_rate(self, file: Any) -> float:
         """Read the sampling rate from an open HDF5 file.

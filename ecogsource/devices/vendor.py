@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ecogsource.datasource import MappedSource
+from ecogsource.devices.triggers import Edges, words_of_edges
 from ecogsource.errors import ConfigError
 
-__all__ = ["open_vendor"]
+__all__ = ["open_vendor", "ttl_triggers"]
+
+# Open Ephys wrote "3:on" and "3:off" for line 3; since its binary format it writes 4 and -4.
+_NAMED_STATE = re.compile(r"(\d+):(on|off)")
+_SIGNED_STATE = re.compile(r"-?\d+")
 
 
-def open_vendor(path: Path, units: str | None, names: Mapping[str, str]) -> MappedSource:
+def open_vendor(
+    path: Path,
+    units: str | None,
+    names: Mapping[str, str],
+    *,
+    field: str = "data",
+    gaps: str = "raise",
+) -> MappedSource:
     """Map the main stream of a recording, and what runs on its clock.
 
     Parameters
@@ -23,6 +39,10 @@ def open_vendor(path: Path, units: str | None, names: Mapping[str, str]) -> Mapp
     names : mapping of str to str
         Kind of a stream (``'adc'``, ``'aux'``, ``'digital'``) -> name of the aligned array made
         of it, if it has the rate and the length of the main stream.
+    field : str
+        Name that the data get in files made of the source.
+    gaps : {'raise', 'fill'}
+        What to do where time is missing, see `ecogsource.io.open_recording`.
 
     Returns
     -------
@@ -38,7 +58,7 @@ def open_vendor(path: Path, units: str | None, names: Mapping[str, str]) -> Mapp
     """
     from ecogsource.io import open_recording
 
-    recording = open_recording(path)
+    recording = open_recording(path, gaps=gaps)
     source = recording.source
     stored = source.units
     if units is not None and stored is not None and _plain(stored) != _plain(units):
@@ -50,7 +70,7 @@ def open_vendor(path: Path, units: str | None, names: Mapping[str, str]) -> Mapp
     }
     return MappedSource(
         source.as_buffer(),
-        source.electrode_field,
+        field,
         aligned_arrays=aligned,
         fs=source.fs,
         units=stored or units,
@@ -60,3 +80,66 @@ def open_vendor(path: Path, units: str | None, names: Mapping[str, str]) -> Mapp
 
 def _plain(unit: str) -> str:
     return unit.replace("µ", "u").replace("μ", "u").lower()
+
+
+def ttl_triggers(path: Path, lines: Sequence[int], ratio: float = 1.0) -> dict[str, Any] | None:
+    """Read triggers from the events that a recording stores beside its samples.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder that is not HDF5.
+    lines : sequence of int
+        Digital lines, counted from 0. Several are the bits of words.
+    ratio : float
+        By how much the data were downsampled.
+
+    Returns
+    -------
+    dict or None
+        ``pos_edge``, ``neg_edge`` (int64, in samples from the start of the data), ``trig_chan``
+        (None) and for several lines ``trig_words``. None if there are no events of these lines.
+    """
+    from ecogsource.io import open_recording
+
+    recording = open_recording(path, gaps="fill")
+    if not recording.info.streams:
+        return None
+    stream = recording.info.stream(None)
+    start, stop = stream.sample_numbers(0, 1)[0], stream.sample_numbers()[-1]
+    moments: dict[tuple[int, bool], set[int]] = {}
+    for event in recording.events.select("ttl"):
+        state = _line_state(event.label)
+        if state is not None and start <= event.sample <= stop:
+            moments.setdefault(state, set()).add(int((event.sample - start) // ratio))
+    if not any(line in lines for line, _ in moments):
+        return None
+    edges = [
+        Edges(_sorted(moments.get((line, True), ())), _sorted(moments.get((line, False), ())), None)
+        for line in lines
+    ]
+    found: dict[str, Any] = {"trig_chan": None}
+    if len(edges) == 1:
+        return {"pos_edge": edges[0].rising, "neg_edge": edges[0].falling, **found}
+    times, words = words_of_edges(edges, int((stop - start) // ratio) + 1)
+    high = words != 0
+    return {
+        "pos_edge": times[high],
+        "neg_edge": times[~high],
+        "trig_words": words[high],
+        **found,
+    }
+
+
+def _line_state(label: str) -> tuple[int, bool] | None:
+    """Line and new state of an event."""
+    named = _NAMED_STATE.fullmatch(label)
+    if named:
+        return int(named[1]), named[2] == "on"
+    if _SIGNED_STATE.fullmatch(label) and int(label) != 0:
+        return abs(int(label)) - 1, int(label) > 0
+    return None
+
+
+def _sorted(moments: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array(sorted(moments), dtype=np.int64)

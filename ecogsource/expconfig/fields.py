@@ -238,6 +238,7 @@ BASE_TABLE: Table = MappingProxyType(
         "save_downsamp": BOOL,
         "electrode_connectors": none_or(SEQUENCE),
         "raise_on_glitch": BOOL,
+        "gaps": choice("raise", "fill"),
         "car": BOOL,
         "local_ref": BOOL,
         "exp_type": none_or(TEXT),

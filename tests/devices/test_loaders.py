@@ -314,9 +314,13 @@ def test_generic_flat_files_without_facts(tmp_path: Path) -> None:
 def test_a_real_ecog_grid(shared_data: Path) -> None:
     folder = shared_data / "flat" / "peslab"
     name = "recTEST.LM1_ECOG_3.clfp_ds250"
-    dataset = GenericLoader(folder, name, dtype="float32", n_channels=62, fs=250).create_dataset()
-    stored = np.fromfile(folder / f"{name}.dat", np.float32).reshape(-1, 62)
-    np.testing.assert_array_equal(dataset.data[:, 100:200], stored.T[:, 100:200])
+    # This file was written channel after channel: read so, neighbouring samples are alike.
+    facts = {"dtype": "float32", "n_channels": 62, "fs": 250, "order": "F"}
+    dataset = GenericLoader(folder, name, **facts).create_dataset()
+    stored = np.fromfile(folder / f"{name}.dat", np.float32).reshape(62, -1)
+    np.testing.assert_array_equal(dataset.data[:, 100:200], stored[:, 100:200])
+    trace = dataset.data[0]
+    assert np.corrcoef(trace[1:], trace[:-1])[0, 1] > 0.5
 
 
 def test_files_as_their_system_wrote_them(shared_data: Path) -> None:
@@ -331,6 +335,22 @@ def test_files_as_their_system_wrote_them(shared_data: Path) -> None:
     assert many.board_dig_in_data.shape == (4, 10000)
     generic = GenericLoader(shared_data / "edf" / "mne", "test").create_dataset()
     assert generic.data.shape == (139, 3072)
+
+
+def test_events_of_the_system_are_triggers(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "openephys_legacy"
+    options = {"trigger_idx": 1, "store_path": tmp_path}
+    dataset = OpenEphysLoader(folder, "v0.6.7_RecordNode101", **options).create_dataset()
+    # The recording starts at sample 251635 of its clock, the event is at 252488.
+    assert dataset.pos_edge.tolist() == [853]
+    assert dataset.neg_edge.tolist() == [853]
+    assert dataset.trig_chan is None
+    slow = OpenEphysLoader(folder, "v0.6.7_RecordNode101", resample_rate=4000, **options)
+    assert slow.create_dataset().pos_edge.tolist() == [85]
+    with pytest.warns(TriggerWarning, match="no trigger line 999"):
+        OpenEphysLoader(folder, "v0.6.7_RecordNode101", trigger_idx=999).create_dataset()
+    words = OpenEphysLoader(folder, "v0.6.7_RecordNode101", trigger_idx=(1, 2)).create_dataset()
+    assert words.pos_edge.size == words.trig_words.size
 
 
 # -- options ---------------------------------------------------------------------------------
@@ -490,7 +510,7 @@ def test_blackrock_triggers_follow_the_rate(tmp_path: Path) -> None:
     options = {"resample_rate": 1000, "trigger_idx": 0}
     assert BlackrockLoader(tmp_path, "rec", **options).create_dataset().pos_edge.tolist() == [2, 45]
     (tmp_path / "rec.h5").unlink()
-    with pytest.warns(TriggerWarning, match="in the recording itself"):
+    with pytest.warns(TriggerWarning, match="in the recording itself, which is in none"):
         BlackrockLoader(tmp_path, "rec", **options).create_dataset()
 
 
@@ -578,6 +598,7 @@ def test_files_of_another_system(tmp_path: Path) -> None:
         ({"bandpass": (1, 2, 3)}, ConfigError, r"bandpass is \(low, high\)"),
         ({"resample_rate": 0}, ConfigError, "above 0 Hz"),
         ({"car": True, "local_ref": True}, ConfigError, "choose one"),
+        ({"gaps": "segment"}, ConfigError, "gaps must be 'raise' or 'fill'"),
         ({"units": "furlong"}, ConfigError, "unknown units 'furlong'"),
         ({"electrode_connectors": ["a", "c"]}, ConfigError, "each connector"),
     ],
