@@ -69,12 +69,17 @@ def add_flat_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", help="type of a flat file's numbers, such as int16 or >f4")
     group.add_argument("--n-channels", type=int, metavar="N", help="channels of a flat file")
     group.add_argument("--fs", type=float, metavar="HZ", help="sampling rate")
+    group.add_argument(
+        "--order",
+        choices=("samples", "channels"),
+        help="whether a flat file goes sample after sample or channel after channel",
+    )
     group.add_argument("--dataset", metavar="NAME", help="dataset of an HDF5 file")
 
 
 def flat_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return those of the options of `add_flat_options` that were given."""
-    names = ("dtype", "n_channels", "fs", "dataset")
+    names = ("dtype", "n_channels", "fs", "order", "dataset")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 

@@ -107,16 +107,17 @@ class _Search:
     def _open(self, path: Path) -> Iterator[Found]:
         from ecogsource import io
 
+        options = {key: value for key, value in self.options.items() if key != "order"}
         fmt = io.find_format(path)
-        if fmt.name == "hdf5" and path.is_file() and "dataset" not in self.options:
-            yield from _open_hdf5(path, self.options)
+        if fmt.name == "hdf5" and path.is_file() and "dataset" not in options:
+            yield from _open_hdf5(path, options)
             return
         try:
-            recording, remarks = io.open_recording(path, **self.options), []
+            recording, remarks = io.open_recording(path, **options), []
             has_gaps = False
         except GapError as error:
             has_gaps = True
-            recording = io.open_recording(path, gaps="fill", **self.options)
+            recording = io.open_recording(path, gaps="fill", **options)
             remarks = [f"gaps are filled with NaN: {str(error).partition('. ')[0]}"]
         main = recording.source
         # One recording may be reached by several of its files.
@@ -125,7 +126,30 @@ class _Search:
             return
         self._opened.add(where)
         remarks += [f"{name}: {describe_source(one)}" for name, one in recording.streams.items()]
-        yield Found(path, "", main, _sites(recording, main), has_gaps, remarks)
+        sites = _sites(recording, main)
+        main = self._ordered(recording, remarks)
+        yield Found(path, "", main, sites, has_gaps, remarks)
+
+    def _ordered(self, recording: Any, remarks: list[str]) -> Any:
+        """Return the main stream of a recording; a flat one in the order it is likely to have."""
+        from ecogsource.demos.order import in_order, likely_order
+        from ecogsource.io.layouts import FlatLayout
+
+        source = recording.source
+        segments = recording.info.stream(None).segments
+        if len(segments) != 1 or not isinstance(segments[0].layout, FlatLayout):
+            return source
+        layout = segments[0].layout
+        order = self.options.get("order") or likely_order(source, layout)
+        ordered = in_order(source, layout, order)
+        if ordered is not source and "order" not in self.options:
+            opened = "samples" if order == "channels" else "channels"
+            remarks.append(
+                f"read one of its {opened} after the other this file is noise, one of its {order} "
+                f"after the other it is not: taken so here; --order {opened} insists, and "
+                f"open_recording wants to be told order={order!r}"
+            )
+        return ordered
 
 
 def _open_hdf5(path: Path, options: dict[str, Any]) -> Iterator[Found]:
