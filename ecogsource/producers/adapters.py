@@ -247,6 +247,11 @@ def _from_array(data: np.ndarray, request: Request) -> Buffer:
     return ArrayBuffer(data, writeable=False)
 
 
+def _from_view(data: Any, request: Request) -> Buffer:
+    buffer: Buffer = data.as_buffer(**request.kwargs)
+    return buffer
+
+
 def _from_recording(data: Any, request: Request) -> Buffer:
     request.without_arguments(data)
     return as_buffer(data.source)
@@ -316,7 +321,7 @@ def _is_array(item: Any) -> bool:
 _ADAPTERS = [
     Adapter("producers", _has("produced_from"), _from_producer),
     Adapter("buffers", lambda data: isinstance(data, Buffer), _from_buffer),
-    Adapter("sources", _has("as_buffer"), _from_buffer),
+    Adapter("sources and readers of ours", _has("as_buffer"), _from_view),
     Adapter("recordings", _has("streams", "source"), _from_recording),
     Adapter("arrays", lambda data: isinstance(data, np.ndarray), _from_array),
     Adapter("paths", lambda data: isinstance(data, str | os.PathLike), _from_path),
