@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read_envelope"]
+from ecogsource.memory import effective_limit
+
+__all__ = ["read_budget", "read_envelope"]
 
 READ_BYTES = 16_000_000
+
+
+def read_budget() -> int:
+    """Return how many bytes one read may bring: 16 MB, or less under a tight memory limit."""
+    return min(READ_BYTES, effective_limit() // 4)
 
 
 def read_envelope(
@@ -28,7 +35,8 @@ def read_envelope(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read some channels of a stretch of a source, reduced to what a picture can show.
 
-    Reads pieces of at most 16 MB, so that hours of recording can be drawn in little memory.
+    Reads pieces of at most 16 MB, or a quarter of the memory limit, so that hours of recording can be
+    drawn in little memory.
 
     Parameters
     ----------
@@ -55,7 +63,7 @@ def read_envelope(
         return start + np.arange(n_samples) * 1.0, np.asarray(source[rows, start:stop])
     bin_length = -(-2 * n_samples // max_points)
     row_bytes = max(len(rows), 1) * np.dtype(source.dtype).itemsize
-    bins_per_read = max(1, READ_BYTES // (row_bytes * bin_length))
+    bins_per_read = max(1, read_budget() // (row_bytes * bin_length))
     step = bins_per_read * bin_length
     pieces = [
         _extremes(np.asarray(source[rows, at : min(at + step, stop)]), bin_length)

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["channel_deviation", "evoked_average", "power_spectrum"]
+from ecogsource.view.decimate import read_budget
 
-READ_SAMPLES = 2_000_000
-"""Samples times channels of one read."""
+__all__ = ["channel_deviation", "evoked_average", "power_spectrum"]
 
 
 def evoked_average(
@@ -100,7 +99,7 @@ def power_spectrum(
     length = min(max(round(window_s * fs), 2), stop - start)
     hop = max(length // 2, 1)
     window = np.hanning(length + 1)[:-1] if length > 1 else np.ones(1)
-    windows_per_read = max(1, READ_SAMPLES // max(source.shape[0] * length, 1))
+    windows_per_read = max(1, read_budget() // max(8 * source.shape[0] * length, 1))
     begins = range(start, stop - length + 1, hop)
     total = np.zeros((source.shape[0], length // 2 + 1))
     n_windows = 0
@@ -147,7 +146,7 @@ def channel_deviation(
         In the source's units.
     """
     stop = source.shape[1] if stop is None else stop
-    step = max(1, READ_SAMPLES // max(source.shape[0], 1))
+    step = max(1, read_budget() // max(8 * source.shape[0], 1))
     count, mean, squares = np.zeros((3, source.shape[0]))
     for at in range(start, stop, step):
         block = np.asarray(source[:, at : min(at + step, stop)], dtype=np.float64)

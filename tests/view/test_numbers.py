@@ -7,7 +7,7 @@ import pytest
 from scipy import signal
 
 from ecogsource import view
-from ecogsource.view import decimate, measure
+from ecogsource.view import decimate
 from tests.view.helper import ArraySource
 
 
@@ -67,7 +67,7 @@ def test_no_event_inside_is_an_error() -> None:
 
 @pytest.mark.parametrize("fs", [250.0, 1001.0])
 def test_spectrum_is_welch(monkeypatch: pytest.MonkeyPatch, fs: float) -> None:
-    monkeypatch.setattr(measure, "READ_SAMPLES", 3 * 1500)
+    monkeypatch.setattr(decimate, "READ_BYTES", 8 * 3 * 1500)
     values = np.random.default_rng(2).standard_normal((3, 5000)) + 4.0
     frequency, density = view.power_spectrum(values, fs, window_s=1.0, start=100, stop=4900)
     expected_frequency, expected = signal.welch(
@@ -89,7 +89,7 @@ def test_spectrum_of_a_short_stretch_uses_one_window() -> None:
 
 
 def test_deviation_survives_a_large_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "READ_SAMPLES", 300)
+    monkeypatch.setattr(decimate, "READ_BYTES", 8 * 300)
     values = np.random.default_rng(4).standard_normal((3, 1000))
     values += np.array([[0.0], [1e6], [-1e8]])
     deviation = view.channel_deviation(values, start=5)
@@ -97,7 +97,7 @@ def test_deviation_survives_a_large_mean(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_gaps_of_nan_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "READ_SAMPLES", 2 * 150)
+    monkeypatch.setattr(decimate, "READ_BYTES", 8 * 2 * 150)
     values = np.random.default_rng(5).standard_normal((2, 1000))
     values[1, 300:700] = np.nan
     deviation = view.channel_deviation(values)

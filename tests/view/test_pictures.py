@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from ecogsource import view
-from ecogsource.errors import MissingDependencyError
+from ecogsource.datasource import MappedSource
+from ecogsource.errors import MemoryBlowOutError, MissingDependencyError
+from ecogsource.params import OVERRIDE
 from tests.view.helper import ArraySource
 
 N_SAMPLES = 3000
@@ -189,6 +192,20 @@ def test_overview_of_a_recording_with_a_gap_of_nan(
     values[3] = np.nan
     figure = view.overview(ArraySource(values, fs=500.0), sites=SITES, events=events)
     assert saved(figure, tmp_path).startswith(b"\x89PNG")
+
+
+def test_pictures_stay_below_a_tight_memory_limit(tmp_path: Path) -> None:
+    values = np.tile(noise(16), (1, 40))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = values
+    source = MappedSource.from_hdf_sources(tmp_path / "a.h5", "data", fs=1000.0)
+    with OVERRIDE.set(memory_limit=1_000_000):
+        with pytest.raises(MemoryBlowOutError):
+            source[:]
+        assert saved(view.plot(source), tmp_path).startswith(b"\x89PNG")
+        figure = view.overview(source, sites=SITES, events=np.arange(100, 90_000, 700))
+        assert saved(figure, tmp_path).startswith(b"\x89PNG")
+    source.close()
 
 
 def test_overview_of_nothing_is_an_error() -> None:
