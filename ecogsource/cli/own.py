@@ -144,10 +144,11 @@ class _Search:
         ordered = in_order(source, layout, order)
         if ordered is not source and "order" not in self.options:
             opened = "samples" if order == "channels" else "channels"
+            one, other = order.removesuffix("s"), opened.removesuffix("s")
             remarks.append(
-                f"read one of its {opened} after the other this file is noise, one of its {order} "
-                f"after the other it is not: taken so here; --order {opened} insists, and "
-                f"open_recording wants to be told order={order!r}"
+                f"stored {one} after {one}, by the look of it: read {other} after {other} it is "
+                f"noise; --order {opened} reads it so all the same, and open_recording takes "
+                f"order={order!r}"
             )
         return ordered
 

@@ -35,8 +35,8 @@ def read_envelope(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read some channels of a stretch of a source, reduced to what a picture can show.
 
-    Reads pieces of at most 16 MB, or a quarter of the memory limit, so that hours of recording can be
-    drawn in little memory.
+    Reads pieces of at most 16 MB, or a quarter of the memory limit, so that hours of recording can
+    be drawn in little memory.
 
     Parameters
     ----------
