@@ -139,8 +139,7 @@ def list_sessions(
     for name in sorted(groups) if group is None else [group]:
         for folder in groups[name]:
             for file in list_folder(folder):
-                if file.is_session:
-                    found.setdefault(file.name, file)
+                found.setdefault(file.name, file)
     return [found[name] for name in sorted(found)]
 
 

@@ -1,9 +1,9 @@
 """An index of session files on disk, so that a large database is parsed only once.
 
 Folders are always listed afresh. What was learnt from a file, its sections or why it is unusable,
-is kept in an SQLite file in the user's cache folder under the file's path, and believed as long as
-size and times of the file stay the same. The index is never needed: where it cannot be read or
-written the files themselves are read.
+is kept in an SQLite file in the user's cache folder, and believed as long as size and times of the
+file stay the same. The index is never needed: where it cannot be read or written the files
+themselves are read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+import stat
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,17 +29,20 @@ _log = logging.getLogger(__name__)
 
 _SUFFIX = ".txt"
 _CONF = "_conf"
+# Numbers that identify the content of a file: size, time of change, time of change of status.
+_STAMPS = 3
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS folders (
+    folder TEXT PRIMARY KEY, filenames TEXT, stamps BLOB, sessions TEXT
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (
-    folder TEXT, filename TEXT, size INTEGER, mtime INTEGER, ctime INTEGER,
-    is_session INTEGER, problem TEXT, content TEXT,
-    PRIMARY KEY (folder, filename)
-) WITHOUT ROWID
+    folder TEXT, filename TEXT, content TEXT, PRIMARY KEY (folder, filename)
+) WITHOUT ROWID;
 """
 
 
 class IndexedFile(NamedTuple):
-    """What is known of one text file in a folder of sessions.
+    """What is known of one session file.
 
     Attributes
     ----------
@@ -45,8 +50,6 @@ class IndexedFile(NamedTuple):
         ``'group/session'``.
     folder, filename : str
         The file.
-    is_session : bool
-        Whether it is meant to be a session: a table of stimuli, say, is not.
     problem : str
         Why it cannot be used; empty for a good session.
     """
@@ -54,13 +57,35 @@ class IndexedFile(NamedTuple):
     name: str
     folder: str
     filename: str
-    is_session: bool
     problem: str
 
     @property
     def path(self) -> Path:
         """The file."""
         return Path(self.folder, self.filename)
+
+
+class _Listing(NamedTuple):
+    """A folder as it was seen: file names in the order of the system, with their stamps."""
+
+    filenames: list[str]
+    stamps: array[int]
+
+    def as_dict(self) -> dict[str, tuple[int, ...]]:
+        """File name -> its stamps."""
+        numbers = iter(self.stamps)
+        return dict(zip(self.filenames, zip(*[numbers] * _STAMPS, strict=True), strict=True))
+
+
+class _Known(NamedTuple):
+    """What the index holds of a folder."""
+
+    listing: _Listing
+    # File name -> why it cannot be used, or nothing.
+    sessions: dict[str, str]
+
+
+_Learnt = tuple[bool, str, str]
 
 
 def index_path() -> Path:
@@ -73,7 +98,7 @@ def index_path() -> Path:
     """
     import platformdirs
 
-    return platformdirs.user_cache_path("ecogsource", appauthor=False) / "sessions.sqlite3"
+    return platformdirs.user_cache_path("ecogsource", appauthor=False) / "sessions-1.sqlite3"
 
 
 def clear_index() -> None:
@@ -82,7 +107,7 @@ def clear_index() -> None:
 
 
 def list_folder(folder: Path) -> list[IndexedFile]:
-    """List the text files of a folder of sessions, reading those that are new or changed.
+    """List the session files of a folder, reading those that are new or changed.
 
     Parameters
     ----------
@@ -92,31 +117,27 @@ def list_folder(folder: Path) -> list[IndexedFile]:
     Returns
     -------
     list of IndexedFile
-        Sorted by file name.
+        Sorted by file name. Text files without sections, such as tables of stimuli, are not
+        among them.
 
     Raises
     ------
     OSError
         If the folder cannot be listed.
     """
-    present = _scan(folder)
+    seen = _scan(folder)
     with _open_index() as database:
-        known = _known(database, folder)
-        fresh = {
-            name: _learn(folder / name)
-            for name, stamp in present.items()
-            if name not in known or known[name][0] != stamp
-        }
-        vanished = known.keys() - present.keys()
-        if fresh or vanished:
-            _remember(database, folder, present, fresh, vanished)
+        known = _read_known(database, folder)
+        sessions = known.sessions
+        if seen != known.listing:
+            sessions = _update(database, folder, seen, known)
     group, place = folder.name, str(folder)
-    files = []
-    for name in sorted(present):
-        is_session, problem = fresh[name][:2] if name in fresh else known[name][1:]
-        session = name.removesuffix(_SUFFIX).removesuffix(_CONF)
-        files.append(IndexedFile(f"{group}/{session}", place, name, bool(is_session), problem))
-    return files
+    return [
+        IndexedFile(
+            f"{group}/{name.removesuffix(_SUFFIX).removesuffix(_CONF)}", place, name, problem
+        )
+        for name, problem in sessions.items()
+    ]
 
 
 def contents(folder: Path) -> dict[str, Sections]:
@@ -132,42 +153,65 @@ def contents(folder: Path) -> dict[str, Sections]:
     dict of str to dict
         File name -> sections.
     """
-    query = "SELECT filename, content FROM files WHERE folder = ? AND content != ''"
+    query = "SELECT filename, content FROM files WHERE folder = ?"
     with _open_index() as database:
         rows = _rows(database, query, (str(folder),))
     return {name: json.loads(content) for name, content in rows}
 
 
-_Stamp = tuple[int, int, int]
-_Learnt = tuple[bool, str, str]
-
-
-def _scan(folder: Path) -> dict[str, _Stamp]:
-    """File name -> (size, mtime, ctime) of the visible text files of a folder."""
-    found = {}
+def _scan(folder: Path) -> _Listing:
+    """List the visible text files of a folder; this is all the work if nothing changed."""
+    filenames: list[str] = []
+    stamps = array("q")
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if name.endswith(_SUFFIX) and name[0] not in "._" and not entry.is_dir():
-                try:
-                    status = entry.stat()
-                except OSError:  # a broken link: reading it will say so
-                    found[name] = (-1, 0, 0)
-                else:
-                    found[name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return found
+            if not name.endswith(_SUFFIX) or name[0] in "._":
+                continue
+            try:
+                status = entry.stat()
+            except OSError:  # a broken link: reading it will say so
+                filenames.append(name)
+                stamps.extend((-1, 0, 0))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                filenames.append(name)
+                stamps.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return _Listing(filenames, stamps)
+
+
+def _update(
+    database: sqlite3.Connection | None, folder: Path, seen: _Listing, known: _Known
+) -> dict[str, str]:
+    """Read what is new or changed and remember it; file name -> problem of all sessions."""
+    present, before = seen.as_dict(), known.listing.as_dict()
+    fresh = {
+        name: _learn(folder / name) for name, stamp in present.items() if before.get(name) != stamp
+    }
+    sessions: dict[str, str] = {}
+    for name in sorted(present):
+        is_session, problem, _ = fresh.get(name) or (
+            name in known.sessions,
+            known.sessions.get(name, ""),
+            "",
+        )
+        if is_session:
+            sessions[name] = problem
+    _remember(database, folder, seen, sessions, fresh, before.keys() - present.keys())
+    return sessions
 
 
 def _learn(path: Path) -> _Learnt:
     """Whether a file is a session, why it is unusable, and its content as JSON."""
-    named_session = path.stem.endswith(_CONF)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            text = file.read().decode("utf-8-sig")
     except OSError as error:
         return True, f"the file cannot be read: {error.strerror} (file {str(path)!r})", ""
     except UnicodeDecodeError as error:
         return True, f"the file is not UTF-8 text (byte {error.start}, file {str(path)!r})", ""
-    if not named_session and not _has_section(text):
+    text = text.replace("\r\n", "\n")
+    if not path.stem.endswith(_CONF) and not _has_section(text):
         return False, "", ""
     try:
         sections = parse_ini(text, path)
@@ -182,6 +226,9 @@ def _has_section(text: str) -> bool:
     return text.startswith("[") or "\n[" in text
 
 
+# -- the SQLite file ---------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def _open_index() -> Iterator[sqlite3.Connection | None]:
     """Open the index; None where that is impossible, so that work goes on without it."""
@@ -190,20 +237,25 @@ def _open_index() -> Iterator[sqlite3.Connection | None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(path, timeout=5)
-        database.execute(_SCHEMA)
+        database.executescript(_SCHEMA)
     except (OSError, sqlite3.Error) as error:
-        _log.info("no index of session files at %s: %s", path, error)
         if database is not None:
             database.close()
             database = None
-        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            # Damaged, for instance by a full disk: the next listing starts a new one.
-            path.unlink(missing_ok=True)
+        _give_up(error)
     try:
         yield database
     finally:
         if database is not None:
             database.close()
+
+
+def _give_up(error: Exception) -> None:
+    """Go on without the index; one that is damaged is removed, so that the next is a new one."""
+    _log.info("no index of session files at %s: %s", index_path(), error)
+    if type(error) is sqlite3.DatabaseError:
+        with contextlib.suppress(OSError):
+            clear_index()
 
 
 def _rows(
@@ -214,43 +266,43 @@ def _rows(
     try:
         return database.execute(query, values).fetchall()
     except sqlite3.Error as error:
-        _log.info("the index of session files cannot be read: %s", error)
+        _give_up(error)
         return []
 
 
-def _known(
-    database: sqlite3.Connection | None, folder: Path
-) -> dict[str, tuple[_Stamp, bool, str]]:
-    query = "SELECT filename, size, mtime, ctime, is_session, problem FROM files WHERE folder = ?"
-    return {
-        name: ((size, mtime, ctime), is_session, problem)
-        for name, size, mtime, ctime, is_session, problem in _rows(database, query, (str(folder),))
-    }
+def _read_known(database: sqlite3.Connection | None, folder: Path) -> _Known:
+    query = "SELECT filenames, stamps, sessions FROM folders WHERE folder = ?"
+    for filenames, stamps, sessions in _rows(database, query, (str(folder),)):
+        numbers = array("q")
+        numbers.frombytes(stamps)
+        return _Known(_Listing(json.loads(filenames), numbers), json.loads(sessions))
+    return _Known(_Listing([], array("q")), {})
 
 
 def _remember(
     database: sqlite3.Connection | None,
     folder: Path,
-    present: dict[str, _Stamp],
+    seen: _Listing,
+    sessions: dict[str, str],
     fresh: dict[str, _Learnt],
-    vanished: set[str],
+    vanished: Sequence[str] | set[str],
 ) -> None:
     if database is None:
         return
     place = str(folder)
-    # Problems with reading may go away without the file changing (permissions of a parent
-    # folder, a server): they are not remembered.
-    rows = [
-        (place, name, *present[name], *learnt)
-        for name, learnt in fresh.items()
-        if not learnt[1].startswith("the file cannot be read")
-    ]
+    stamps = array("q", seen.stamps)
+    for position, name in enumerate(seen.filenames):
+        # Problems with reading may go away without the file changing (permissions of a folder, a
+        # server): such files are looked at again.
+        if sessions.get(name, "").startswith("the file cannot be read"):
+            stamps[_STAMPS * position] = -2
+    good = [(place, name, learnt[2]) for name, learnt in fresh.items() if learnt[2]]
+    gone = [(place, name) for name in {*vanished, *fresh}]
+    listing = (place, json.dumps(seen.filenames), stamps.tobytes(), json.dumps(sessions))
     try:
         with database:
-            database.executemany(
-                "DELETE FROM files WHERE folder = ? AND filename = ?",
-                [(place, name) for name in vanished],
-            )
-            database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            database.executemany("DELETE FROM files WHERE folder = ? AND filename = ?", gone)
+            database.executemany("INSERT INTO files VALUES (?, ?, ?)", good)
+            database.execute("REPLACE INTO folders VALUES (?, ?, ?, ?)", listing)
     except sqlite3.Error as error:
-        _log.info("the index of session files cannot be written: %s", error)
+        _give_up(error)
