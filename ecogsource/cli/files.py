@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ecogsource.cli.database import tell_session
 from ecogsource.cli.text import say, table
@@ -13,7 +14,9 @@ from ecogsource.cli.tour import describe_source
 from ecogsource.errors import FormatError
 from ecogsource.memory import format_bytes
 
-__all__ = ["add_commands", "add_flat_options", "flat_options"]
+__all__ = ["add_commands", "add_flat_options", "flat_options", "with_options"]
+
+T = TypeVar("T")
 
 
 def add_commands(commands: Any) -> None:
@@ -77,6 +80,16 @@ def add_flat_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dataset", metavar="NAME", help="dataset of an HDF5 file")
 
 
+def with_options(work: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Call `work`; an option that a file's format does not have is said to be wrong."""
+    try:
+        return work(*args, **options)
+    except TypeError as error:
+        if "has no option" in str(error):
+            raise FormatError(str(error)) from error
+        raise
+
+
 def flat_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return those of the options of `add_flat_options` that were given."""
     names = ("dtype", "n_channels", "fs", "order", "dataset")
@@ -110,7 +123,7 @@ def _info_file(path: Path, options: dict[str, Any]) -> int:
     from ecogsource.demos.survey import survey_hdf5
 
     try:
-        say(*str(io.describe(path, **options)).splitlines())
+        say(*str(with_options(io.describe, path, **options)).splitlines())
     except FormatError:
         # An HDF5 file that holds no recording holds something all the same.
         if path.is_dir() or not h5py.is_hdf5(path):
@@ -140,7 +153,8 @@ def _convert(args: argparse.Namespace) -> int:
     else:
         jobs = [(Path(args.source), args.target)]
     for source, target in jobs:
-        made = io.convert(
+        made = with_options(
+            io.convert,
             source,
             target,
             gaps=args.gaps,

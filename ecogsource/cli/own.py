@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ecogsource.cli.files import with_options
 from ecogsource.cli.text import indented, say
 from ecogsource.cli.tour import Tour, Trip, describe_source
 from ecogsource.errors import DataPathError, EcogSourceError, GapError
@@ -113,11 +114,11 @@ class _Search:
             yield from _open_hdf5(path, options)
             return
         try:
-            recording, remarks = io.open_recording(path, **options), []
+            recording, remarks = with_options(io.open_recording, path, **options), []
             has_gaps = False
         except GapError as error:
             has_gaps = True
-            recording = io.open_recording(path, gaps="fill", **options)
+            recording = with_options(io.open_recording, path, gaps="fill", **options)
             remarks = [f"gaps are filled with NaN: {str(error).partition('. ')[0]}"]
         main = recording.source
         # One recording may be reached by several of its files.
@@ -181,7 +182,7 @@ def _electrodes(path: Path, options: dict[str, Any]) -> Any:
     from ecogsource import io
 
     try:
-        recording = io.open_recording(path, **options)
+        recording = with_options(io.open_recording, path, **options)
     except EcogSourceError:
         return None
     kinds = {stream.name: stream.kind for stream in recording.info.streams}

@@ -280,3 +280,13 @@ def test_verify_of_a_damaged_file_is_an_error(
     packed.write_bytes(damaged)
     assert main(["verify", str(packed)]) == 2
     assert "CorruptDataError" in capsys.readouterr().err
+
+
+def test_an_option_that_a_format_does_not_have_is_an_error(
+    capsys: pytest.CaptureFixture[str], shared_data: Path
+) -> None:
+    path = shared_data / "edf" / "mne" / "test.edf"
+    assert main(["info", str(path), "--n-channels", "3", "--dataset", "x"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("ecogsource: FormatError: ")
+    assert "has no option" in err
