@@ -160,6 +160,16 @@ def test_large_reads_of_every_kind(
         np.testing.assert_array_equal(out.T, expected)
 
 
+def test_a_gain_per_sample_of_one_channel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "SMALL_BYTES", 0)
+    monkeypatch.setattr(storage, "RUN_BYTES", 1)
+    gains = np.arange(1, 11.0)
+    buffer = FlatBuffer(path, "i2", (6, 10), units_scale=gains)
+    truth = np.arange(60).reshape(6, 10) * gains
+    np.testing.assert_array_equal(buffer[3, 2:9], truth[3, 2:9])
+    np.testing.assert_array_equal(buffer[3], truth[3])
+
+
 @settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)),

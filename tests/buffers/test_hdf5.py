@@ -118,6 +118,16 @@ def test_sparse_datasets_with_one_unlimited_axis(
     same(buffer, expected, (np.s_[:], np.s_[3], np.s_[:, 1:, ::-2]))
 
 
+def test_chunks_that_only_seem_to_be_misplaced(tmp_path: Path) -> None:
+    for number, part in enumerate((slice(0, 3), slice(21, 24), slice(0, 60))):
+        path = tmp_path / f"{number}.h5"
+        with h5py.File(path, "w") as file:
+            x = file.create_dataset("x", (4, 60), "i4", chunks=(1, 3), maxshape=(40, None))
+            x[0, part] = 5
+            expected = x[()]
+        same(HDF5Buffer.from_path(path, "x"), expected, (np.s_[:],))
+
+
 def test_an_index_outside_of_the_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=TRUTH, chunks=(5, 700))
@@ -126,17 +136,17 @@ def test_an_index_outside_of_the_shape(tmp_path: Path, monkeypatch: pytest.Monke
         HDF5Buffer.from_path(tmp_path / "a.h5", "x")[0]
 
 
-@pytest.mark.parametrize("when", [h5py.h5d.ALLOC_TIME_EARLY, h5py.h5d.ALLOC_TIME_LATE])
+@pytest.mark.parametrize("when", ["EARLY", "LATE", "INCR"])
 @pytest.mark.parametrize("fill", [None, -7])
 @pytest.mark.parametrize("packed", [False, True])
 def test_chunks_that_were_never_written(
-    tmp_path: Path, when: int, fill: int | None, packed: bool
+    tmp_path: Path, when: str, fill: int | None, packed: bool
 ) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_chunk((5, 64))
-        plist.set_alloc_time(when)
+        plist.set_alloc_time(getattr(h5py.h5d, f"ALLOC_TIME_{when}"))
         if packed:
             plist.set_shuffle()
             plist.set_deflate(3)
@@ -474,6 +484,18 @@ def test_a_grid_too_large_for_arrays_is_left_to_the_library(
 # -- what only the library reads ------------------------------------------------------------------
 
 
+def test_values_kept_in_the_header(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple((3, 4))
+        h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I16BE, space, dcpl=plist)
+        file["x"][...] = truth = np.arange(12).reshape(3, 4)
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    assert isinstance(reader_of(buffer), LibraryReader)
+    np.testing.assert_array_equal(buffer[::-1], truth[::-1])
+
+
 def test_compounds_strings_and_booleans(tmp_path: Path) -> None:
     kinds = np.dtype([("a", "<i2"), ("b", "<f4", (2,))])
     arrays = {
@@ -521,6 +543,16 @@ def test_virtual_datasets_and_their_sources(tmp_path: Path) -> None:
         buffer[:]
     with pytest.raises(DataPathError, match="would read as fill values"):
         HDF5Buffer.from_path(path, "x")
+
+
+def test_a_virtual_dataset_of_its_own_file(tmp_path: Path) -> None:
+    layout = h5py.VirtualLayout((2, 10), "i4")
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        file["x"] = np.arange(10, dtype="i4")
+        layout[0] = layout[1] = h5py.VirtualSource(file["x"])
+        file.create_virtual_dataset("twice", layout)
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "twice")
+    np.testing.assert_array_equal(buffer[:, ::-2], np.tile(np.arange(10), (2, 1))[:, ::-2])
 
 
 def test_a_virtual_source_without_its_dataset(tmp_path: Path) -> None:
@@ -681,10 +713,10 @@ def test_real_files(shared_data: Path) -> None:
     for path in sorted(folder.glob("*.hdf")):
         with h5py.File(path) as file:
             names: list[str] = []
-            file.visititems(
-                lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-            )
+            file.visit(names.append)
             for name in names:
+                if not isinstance(file[name], h5py.Dataset):
+                    continue
                 if file[name].dtype.kind == "O" or not file[name].shape:
                     continue
                 buffer = HDF5Buffer.from_path(path, name)

@@ -187,6 +187,12 @@ def test_damaged_bytes_of_other_codecs(tmp_path: Path, name: str) -> None:
             decode(damaged, known, 0, 6 * 300 * 2, keep_shuffle=False)
 
 
+def test_a_bitshuffle_of_nothing() -> None:
+    pytest.importorskip("imagecodecs")
+    with pytest.raises(DamagedChunkError, match="bitshuffle"):
+        decode(b"12345", [(codecs.BITSHUFFLE, (0, 2, 0, 0, 0))], 0, 5, keep_shuffle=False)
+
+
 def test_sizes_that_do_not_fit() -> None:
     packed = zlib.compress(bytes(100))
     for nbytes in (99, 101):

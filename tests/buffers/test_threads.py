@@ -69,6 +69,32 @@ def test_scratch_is_reused_unless_it_is_large() -> None:
     assert scratch(threads.KEPT_SCRATCH + 1).nbytes == threads.KEPT_SCRATCH + 1
 
 
+def test_a_child_starts_anew(tmp_path: Path) -> None:
+    """What runs in a child after a fork, without the fork."""
+    from ecogsource.buffers.storage.cache import ChunkCache
+    from ecogsource.buffers.storage.handles import HandlePool, signature_of
+
+    state = threads._State()
+    state.submit(lambda: None).result()
+    executor, lock = state.executor, state.lock
+    state.after_fork()
+    assert state.executor is None
+    assert state.lock is not lock
+    assert executor is not None
+    executor.shutdown()
+    cache = ChunkCache()
+    held = cache._lock
+    cache._after_fork()
+    assert cache._lock is not held
+    (tmp_path / "a").write_bytes(b"abc")
+    path = str(tmp_path / "a")
+    pool = HandlePool(2)
+    handle = pool.acquire(path, signature_of(path))
+    pool._after_fork()
+    assert handle.users == 0
+    pool.clear()
+
+
 def test_hammer(tmp_path: Path) -> None:
     """Eight threads read at random from every layout at once."""
     rng = np.random.default_rng(0)

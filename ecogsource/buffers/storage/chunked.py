@@ -23,7 +23,7 @@ from ecogsource.buffers.storage.grid import (
     length,
     lowered,
 )
-from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool
+from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
 from ecogsource.buffers.storage.place import Affine, place
 from ecogsource.buffers.storage.shuffle import Shuffled
@@ -90,6 +90,8 @@ class ChunkedStorage:
     ----------
     layout : Layout
         A layout of kind ``'chunked'`` whose filters can be decoded.
+    signature : Signature
+        State of the file that the layout was found in.
     load_index : callable
         Returns the chunk index; called once, when the first data are read.
     pool : HandlePool
@@ -97,16 +99,18 @@ class ChunkedStorage:
     """
 
     def __init__(
-        self, layout: Layout, load_index: Callable[[], ChunkIndex], pool: HandlePool = POOL
+        self,
+        layout: Layout,
+        signature: Signature,
+        load_index: Callable[[], ChunkIndex],
+        pool: HandlePool = POOL,
     ) -> None:
         self.layout = layout
         self.chunks = layout.chunks or ()
         self.dtype = layout.dtype
         self._native = layout.dtype.newbyteorder("=")
         sizes = [*self.chunks, self.dtype.itemsize]
-        if layout.signature is None:
-            raise ValueError(f"{layout.path!r} is not a file whose bytes can be read")
-        self._signature = layout.signature
+        self._signature = signature
         self._nbytes = math.prod(sizes)
         self._strides = tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(self.chunks)))
         self._pool = pool
@@ -131,8 +135,6 @@ class ChunkedStorage:
         DataPathError
             If the file vanished.
         """
-        if out.size == 0:
-            return
         handle = self._pool.acquire(self.layout.path, self._signature)
         try:
             handle.check(self._signature)

@@ -99,7 +99,7 @@ class ContiguousStorage:
         selectors : sequence of int, range or int64 array
             One per axis, in bounds.
         out : ndarray
-            Target of the selection's shape; any strides, any dtype.
+            Target of the selection's shape, not empty; any strides, any dtype.
         affine : Affine, optional
             Scaling, broadcastable to `out`.
 
@@ -108,8 +108,6 @@ class ContiguousStorage:
         CorruptDataError, DataPathError
             If the file changed or vanished since it was opened.
         """
-        if out.size == 0:
-            return
         handle = self._pool.acquire(self.path, self._signature)
         try:
             written = self._pool.own_write(self.path)

@@ -85,8 +85,6 @@ class HDF5Storage:
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
     ) -> None:
         """Read a selection into `out`, cast and scaled; see `ContiguousStorage.read_into`."""
-        if out.size == 0:
-            return
         if self._generation != POOL.generation(self._path):
             self._follow_writes()
         reader = self._reader
@@ -161,7 +159,8 @@ class HDF5Storage:
 
     def _choose(self) -> Reader:
         layout = self.layout
-        if self.writeable or layout.kind == "library":
+        signature = layout.signature
+        if self.writeable or layout.kind == "library" or signature is None:
             require_library(layout.filters, layout.path)
             return self._library()
         if layout.kind == "contiguous":
@@ -170,10 +169,10 @@ class HDF5Storage:
                 layout.dtype,
                 layout.shape,
                 offset=layout.offset,
-                signature=layout.signature,
+                signature=signature,
             )
         if can_decode(layout.filters) and dense_grid(layout):
-            return ChunkedStorage(layout, self._index)
+            return ChunkedStorage(layout, signature, self._index)
         require_library(layout.filters, layout.path)
         return self._library()
 
