@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _npy(path: Path, *, fs: float | None, units: str | None, gain: Any) -> Recor
                 else np.lib.format.read_array_header_2_0
             )
             shape, fortran, dtype = read(stream)
-        except ValueError as error:
+        except (ValueError, SyntaxError, tokenize.TokenError) as error:
             raise FormatError(f"{str(path)!r} is not a .npy file: {error} (byte 0)") from error
         start = stream.tell()
     if len(shape) not in (1, 2):
