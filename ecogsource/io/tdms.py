@@ -98,9 +98,7 @@ def _streams(filename: str, group: Any) -> list[StreamInfo]:
             kinds.setdefault((_rate(channel), len(channel), dtype.str), []).append(channel)
     streams = []
     for (fs, length, code), channels in kinds.items():
-        name = group.name
-        if len(kinds) > 1:
-            name += f" {fs:g} Hz" if fs is not None else f" {length} {np.dtype(code).name}"
+        name = " ".join([group.name, *_differences((fs, length, code), list(kinds))])
         names = tuple(channel.name for channel in channels)
         units = tuple(str(c.properties.get("unit_string", "") or "") for c in channels)
         layout = TdmsLayout(filename, group.name, names, np.dtype(code), length)
@@ -109,6 +107,15 @@ def _streams(filename: str, group: Any) -> list[StreamInfo]:
             StreamInfo(name, "signal", fs, names, units, (Segment(layout),), start_time=offset)
         )
     return streams
+
+
+def _differences(
+    kind: tuple[float | None, int, str], kinds: list[tuple[float | None, int, str]]
+) -> list[str]:
+    """Name what tells one kind of channel from the others of its group."""
+    fs, length, code = kind
+    words = ["no rate" if fs is None else f"{fs:g} Hz", f"{length} samples", np.dtype(code).name]
+    return [word for i, word in enumerate(words) if len({other[i] for other in kinds}) > 1]
 
 
 class _Files:
