@@ -38,10 +38,19 @@ def common_sites(maps: Sequence[ChannelMap]) -> list[NDArray[np.int64]]:
     shapes = {(type(chan_map).__name__, chan_map.geometry) for chan_map in maps}
     if len(shapes) > 1:
         raise ValueError(f"channel maps of different electrode arrays: {sorted(shapes)}")
-    places = [_site_places(chan_map) for chan_map in maps]
+    # Recordings of one session mostly share one map: each distinct map is looked at once.
+    distinct: list[ChannelMap] = []
+    which = []
+    for chan_map in maps:
+        number = next((k for k, one in enumerate(distinct) if one == chan_map), len(distinct))
+        if number == len(distinct):
+            distinct.append(chan_map)
+        which.append(number)
+    places = [_site_places(chan_map) for chan_map in distinct]
     shared = reduce(lambda a, b: a & b, (set(place) for place in places))
     in_order = [site for site in places[0] if site in shared]
-    return [np.array([place[site] for site in in_order], dtype=np.int64) for place in places]
+    found = [np.array([place[site] for site in in_order], dtype=np.int64) for place in places]
+    return [found[number] for number in which]
 
 
 def _site_places(chan_map: ChannelMap) -> dict[tuple[Any, Any], int]:

@@ -52,6 +52,7 @@ def load_experiment_auto(session: str, recording: str, **overrides: Any) -> Data
     file = open_session(session)
     loader, fields = _loader(file, recording, overrides)
     dataset = loader.create_dataset()
+    dataset.session = file.name
     dataset.exp = build_experiment(fields, dataset.pos_edge, file.path.parent)
     return dataset
 

@@ -36,8 +36,8 @@ class Dataset(Bunch):
         Sources of the channels that are not electrodes; None where there are none.
     ``bandpass``, ``notches``, ``units``
         How the data were filtered, and their unit.
-    ``name``, ``exp``
-        Name of the recording and its `StimulatedExperiment`.
+    ``name``, ``session``, ``exp``
+        Names of the recording and its session, and its `StimulatedExperiment`.
 
     It is a context manager, and pickles as a recipe as sources do.
     """

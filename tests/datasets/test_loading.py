@@ -68,7 +68,7 @@ def lab(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_recording_by_name(lab: Path) -> None:
     dataset = load_experiment_auto("rat/day", "rec_1")
-    assert dataset.name == "rec_1"
+    assert (dataset.name, dataset.session) == ("rec_1", "rat/day")
     assert isinstance(dataset.data, MappedSource)
     assert dataset.data.shape == (61, 1000)
     assert dataset.exp.time_stamps.tolist() == list(PULSES)
@@ -132,7 +132,7 @@ def test_by_hand(lab: Path) -> None:
 
 def test_several_at_once(lab: Path) -> None:
     joined = load_datasets("rat/day", ["rec_1", "rec_2"], load_kwargs={"mapped": True})
-    assert joined.name == "rec_1, rec_2"
+    assert (joined.name, joined.session) == ("rec_1, rec_2", "rat/day")
     assert joined.data.shape == (61, 2000)
     assert joined.exp.time_stamps.tolist() == [*PULSES, *(1000 + start for start in PULSES)]
     loaded = load_datasets("rat/day", "rec_1", source_type="loaded")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import h5py
@@ -635,6 +636,16 @@ def test_the_registry_is_lazy_and_guarded(monkeypatch: pytest.MonkeyPatch) -> No
     assert find_loader("mine") is GenericLoader
     with pytest.raises(TypeError):
         LOADERS["x"] = "y"  # type: ignore[index]
+
+
+def test_plug_ins_bring_loaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("Plugged", "tests.devices.test_loaders:TinyLoader", "ecogsource.loaders")
+    monkeypatch.setattr(registry_module, "_loaders", dict(LOADERS))
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: [point])
+    registry_module._load_entry_points.cache_clear()
+    assert find_loader("plugged").__name__ == "TinyLoader"
+    registry_module._load_entry_points.cache_clear()
+    registry_module.all_fields.cache_clear()
 
 
 class TinyLoader(FileLoader):

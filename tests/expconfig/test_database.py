@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,13 @@ def test_many_sessions_are_parsed_once(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(index_module, "_learn", None)
         assert len(available_sessions("many")) == 2_000
         assert len(find_sessions("electrode=e3")) == len(range(3, 2_000, 7))
+
+
+def test_several_at_once_share_the_index(database: Path) -> None:
+    for number in range(50):
+        (database / "a" / f"x{number}.txt").write_text("[session]\nheadstage = generic\n")
+    index_module.clear_index()
+    with ThreadPoolExecutor(4) as pool:
+        listings = list(pool.map(lambda _: index_module.list_folder(database / "a"), range(8)))
+    assert all(listing == listings[0] for listing in listings)
+    assert len(listings[0]) == 52

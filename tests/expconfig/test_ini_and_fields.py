@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_reads_what_configparser_reads(sections: dict[str, dict[str, str]], deli
     parser.read_string(text)
     expected = {name: dict(parser[name]) for name in parser.sections()}
     assert parse_ini(text) == expected
+
+
+@given(st.one_of(st.text(max_size=60), st.text("[]=:#;ab \n\t%()", max_size=60)))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        sections = parse_ini(text)
+        assert all(isinstance(keys, dict) for keys in sections.values())
 
 
 def test_indented_lines_continue_a_value() -> None:
