@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ecogsource.buffers import Buffer, SelectedBuffer
 from ecogsource.datasource.aligned import check_aligned
 from ecogsource.datasource.blocks import WalkingMixin
+from ecogsource.datasource.bridges import BridgeMixin
 from ecogsource.datasource.processing import ProcessingMixin
 from ecogsource.datasource.reducing import ReducingMixin
 from ecogsource.errors import FormatError
@@ -38,7 +39,7 @@ _UNGUARDED: ContextVar[frozenset[int]] = ContextVar("unguarded", default=frozens
 _MAPS: ContextVar[frozenset[int]] = ContextVar("channels_are_maps", default=frozenset())
 
 
-class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin):
+class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMixin):
     """Channels x time, whatever the layout underneath.
 
     :class:`~ecogsource.datasource.MappedSource` (data on disk) and
@@ -399,12 +400,6 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin):
         # Slices that are being read belong to this process.
         state.pop("_slice_cache", None)
         return state
-
-    def plot(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw traces; see :func:`ecogsource.view.plot`."""
-        from ecogsource import view
-
-        return view.plot(self, *args, **kwargs)
 
     def close(self) -> None:
         """Let go of the files; they are reopened if the source is read again."""
