@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ecogsource.expconfig import available_sessions, clear_index, find_sessions, session_conf
+from ecogsource.expconfig import available_sessions, find_sessions, session_conf
 from ecogsource.params import OVERRIDE
 
 __all__ = ["run"]
@@ -34,7 +34,7 @@ bandpass = 2, 100
 """
 
 
-def run(folder: Path, *, smoke: bool = False) -> list[dict[str, Any]]:
+def run(folder: Path, smoke: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - how all are called
     """Time one group of many session files.
 
     Parameters
@@ -56,7 +56,6 @@ def run(folder: Path, *, smoke: bool = False) -> list[dict[str, Any]]:
         (group / f"2016-09-{number:05d}.txt").write_text(_SESSION, encoding="utf-8")
     query = "electrode=psv_61* resample_rate=2000 bandpass=*"
     with OVERRIDE.set(user_sessions=folder):
-        clear_index()
         first = _milliseconds(lambda: available_sessions("many"), repeats=1)
         again = _milliseconds(lambda: available_sessions("many"))
         search = _milliseconds(lambda: find_sessions(query))
