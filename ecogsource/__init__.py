@@ -16,6 +16,14 @@ __version__ = "0.1.0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _ROOMS = {
+    "ecogsource.batch": (
+        "BatchPipeline",
+        "BatchProcessor",
+        "BinaryReader",
+        "MemoryMap",
+        "PipedTransformation",
+        "RecordingsReader",
+    ),
     "ecogsource.buffers": ("BufferBinder", "FlatBuffer", "HDF5Buffer"),
     "ecogsource.channel_map": ("ChannelMap",),
     "ecogsource.datasets": (
