@@ -60,7 +60,7 @@ class ThreadReader:
 
     def __init__(self, read: Callable[[Any], NDArray[Any]]) -> None:
         self._read = read
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-read")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-ahead")
 
     def submit(self, index: Any) -> Future[NDArray[Any]]:
         """Ask for a slice; parameters overridden for the calling thread hold for the reader."""

@@ -27,6 +27,9 @@ _LARGEST_STAGE = 12
 # Outputs per frame: wide enough for BLAS, narrow enough that few products are with zero taps.
 _OUTPUTS_PER_FRAME = 16
 _FRAME_BYTES = 1 << 20
+# Multiplications per product. OpenBLAS splits larger ones over threads of its own, which fight
+# with ours: ten times slower on a busy machine.
+_PRODUCT_SIZE = 1 << 18
 
 
 def _checked_ratio(ratio: int) -> int:
@@ -113,15 +116,20 @@ def _frames_product(rows: Float64, taps: Float64, ratio: int, per_frame: int, ou
     banded = np.zeros((width, per_frame))
     for output in range(per_frame):
         banded[output * ratio : output * ratio + len(taps), output] = taps[::-1]
-    step = max(1, _FRAME_BYTES // (width * 8))
+    small = max(1, _PRODUCT_SIZE // banded.size)
+    step = small * max(1, _FRAME_BYTES // (width * 8 * small))
     n_frames = out.shape[1] // per_frame
     for row, target in zip(rows, out, strict=True):
         frames = np.lib.stride_tricks.sliding_window_view(row, width)[:: ratio * per_frame]
         for start in range(0, n_frames, step):
             stop = min(start + step, n_frames)
             # Overlapping rows are no BLAS matrix: copy a cache-sized piece of them.
-            product = np.ascontiguousarray(frames[start:stop]) @ banded
-            target[start * per_frame : stop * per_frame] = product.ravel()
+            piece = np.ascontiguousarray(frames[start:stop])
+            whole = len(piece) // small * small
+            values = target[start * per_frame : stop * per_frame].reshape(-1, per_frame)
+            stack = piece[:whole].reshape(-1, small, width)
+            np.matmul(stack, banded, out=values[:whole].reshape(-1, small, per_frame))
+            np.matmul(piece[whole:], banded, out=values[whole:])
 
 
 def decimate_range(

@@ -133,7 +133,7 @@ def settle() -> Callable[[], None]:
     before = set(threading.enumerate())
 
     def wait() -> None:
-        started = [t for t in set(threading.enumerate()) - before if "ecogsource" in t.name]
+        started = [t for t in set(threading.enumerate()) - before if "ecogsource-ahead" in t.name]
         for thread in started:
             thread.join(20)
         assert not any(thread.is_alive() for thread in started)
