@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
+            # What libraries say to each other is nothing to whoever types a command.
+            for category in (DeprecationWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", category)
             warnings.showwarning = _show_warning
             return int(args.run(args))
     except (EcogSourceError, OSError, ValueError) as error:

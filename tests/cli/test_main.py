@@ -90,6 +90,7 @@ def test_a_warning_is_one_line(
 ) -> None:
     def warn() -> list[dict[str, str]]:
         warnings.warn("something\nis odd", UserWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
         return []
 
     before = warnings.showwarning
