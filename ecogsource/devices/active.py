@@ -83,7 +83,8 @@ class MultiplexedLoader(FileLoader, abc.ABC):
         super().__init__(experiment_path, recording, electrode, **options)
         self.daq = daq
         self.headstage = headstage
-        self.bnc_columns = (bnc,) if isinstance(bnc, int) else tuple(int(b) for b in bnc or ())
+        columns = np.atleast_1d(() if bnc is None else bnc)
+        self.bnc_columns = tuple(int(column) for column in columns)
 
     @abc.abstractmethod
     def gain(self) -> float:

@@ -288,7 +288,8 @@ class RecordingFile:
         Returns
         -------
         Path
-            ``<recording>_Fs<rate>.h5``. An existing one is used as it is.
+            ``<recording>_Fs<rate>.h5``. An existing one is used as it is, or replaced if the
+            option ``use_stored`` is off.
 
         Raises
         ------
@@ -306,7 +307,11 @@ class RecordingFile:
             asked=store_path is not None,
         )
         written = downsample_to_file(
-            self.downsample_source(), target, ratio, extra_attrs=self.downsample_attributes()
+            self.downsample_source(),
+            target,
+            ratio,
+            if_exists="reuse" if self.options.use_stored else "replace",
+            extra_attrs=self.downsample_attributes(),
         )
         return Path(written)
 

@@ -482,6 +482,9 @@ def test_stored_files_can_be_ignored(packed: Path) -> None:
     assert not load(packed, resample_rate=250).data[0].any()
     fresh = load(packed, resample_rate=250, use_stored=False, save_downsamp=False)
     assert fresh.data[0].any()
+    assert not load(packed, resample_rate=250).data[0].any()
+    assert load(packed, resample_rate=250, use_stored=False).data[0].any()
+    assert load(packed, resample_rate=250).data[0].any()
 
 
 @pytest.mark.parametrize(("rate", "nearest"), [(300, "250 and 333.333"), (1500, "1000")])
