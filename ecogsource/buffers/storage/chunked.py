@@ -14,7 +14,6 @@ import numpy as np
 from ecogsource.buffers.storage.cache import CACHE
 from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
 from ecogsource.buffers.storage.grid import (
-    AxisPiece,
     Key,
     Selector,
     axis_pieces,
@@ -80,7 +79,8 @@ class _Cell(NamedTuple):
     offset: int
     size: int
     mask: int
-    pieces: tuple[AxisPiece, ...]
+    local: tuple[Key, ...]
+    where: tuple[slice | np.ndarray, ...]
 
 
 class ChunkedStorage:
@@ -139,13 +139,13 @@ class ChunkedStorage:
         try:
             handle.check(self._signature)
             cells = self._cells(selectors)
-            reader = self._filtered(handle, out, affine) if self.layout.filters else None
+            if self.layout.filters:
+                run(self._filtered(handle, out, affine), cells, len(cells) * self._nbytes)
+                return
+            reader = self._direct(handle, cells, selectors, out) if affine is None else None
             if reader is None:
                 reader = self._plain(handle, out, affine)
-                nbytes = out.size * self.dtype.itemsize
-            else:
-                nbytes = len(cells) * self._nbytes
-            run(reader, cells, nbytes)
+            run(reader, cells, out.size * self.dtype.itemsize)
         finally:
             self._pool.release(handle)
 
@@ -164,17 +164,18 @@ class ChunkedStorage:
         axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
         grid = np.ix_(*([p.cell for p in pieces] for pieces in axes))
         numbers = np.ravel_multi_index(grid, index.offsets.shape).ravel()
-        return [
-            _Cell(*fields)
-            for fields in zip(
-                numbers.tolist(),
-                index.offsets.ravel()[numbers].tolist(),
-                index.sizes.ravel()[numbers].tolist(),
-                index.masks.ravel()[numbers].tolist(),
-                itertools.product(*axes),
-                strict=True,
-            )
-        ]
+        wheres = [[p.where for p in pieces if p.where is not None] for pieces in axes]
+        fields = zip(
+            numbers.tolist(),
+            index.offsets.ravel()[numbers].tolist(),
+            index.sizes.ravel()[numbers].tolist(),
+            index.masks.ravel()[numbers].tolist(),
+            itertools.product(*([p.local for p in pieces] for pieces in axes)),
+            # An integer drops its axis, and has one piece only.
+            itertools.product(*(where for where in wheres if where)),
+            strict=True,
+        )
+        return [_Cell._make(cell) for cell in fields]
 
     def _filtered(
         self, handle: Handle, out: np.ndarray, affine: Affine | None
@@ -183,7 +184,7 @@ class ChunkedStorage:
         limit = load_params().chunk_cache
 
         def read(cell: _Cell) -> None:
-            local, where = _keys(cell)
+            local, where = cell.local, cell.where
             part = None if affine is None else affine.at(where)
             if cell.offset == MISSING:
                 place(self._empty(), local, out, where, part)
@@ -230,7 +231,8 @@ class ChunkedStorage:
     def _damaged(self, handle: Handle, cell: _Cell, error: Exception) -> CorruptDataError:
         # A file that is being rewritten looks damaged too: that would be the better message.
         handle.check(self._signature)
-        chunk = tuple(piece.cell for piece in cell.pieces)
+        grid = tuple(-(-n // c) for n, c in zip(self.layout.shape, self.chunks, strict=True))
+        chunk = tuple(int(i) for i in np.unravel_index(cell.number, grid))
         return CorruptDataError(
             f"chunk {chunk} of dataset {self.layout.name!r} is damaged: {error}",
             self.layout.path,
@@ -246,10 +248,9 @@ class ChunkedStorage:
         self, handle: Handle, out: np.ndarray, affine: Affine | None
     ) -> Callable[[_Cell], None]:
         """Return what reads one chunk of a dataset without filters."""
-        as_stored = affine is None and out.dtype == self.dtype
 
         def read(cell: _Cell) -> None:
-            local, where = _keys(cell)
+            local, where = cell.local, cell.where
             if cell.offset == MISSING:
                 part = None if affine is None else affine.at(where)
                 place(self._empty(), local, out, where, part)
@@ -258,42 +259,52 @@ class ChunkedStorage:
                 short = ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
                 raise self._damaged(handle, cell, short)
             self._check_end(handle, cell)
-            if as_stored and self._read_direct(handle, cell, local, out, where):
-                return
             first, block = self._block(handle, cell, local)
             part = None if affine is None else affine.at(where)
             place(block, (first, *local[1:]), out, where, part)
 
         return read
 
-    def _read_direct(
+    def _direct(
         self,
         handle: Handle,
-        cell: _Cell,
-        local: tuple[Key, ...],
+        cells: Sequence[_Cell],
+        selectors: Sequence[Selector],
         out: np.ndarray,
-        where: tuple[slice | np.ndarray, ...],
-    ) -> bool:
-        """Read runs of bytes straight to their place, if they are few and fit as they are."""
-        if len(local) > 2 or not all(
-            isinstance(key, slice) and key.step == 1 for key in (*local, *where)
+    ) -> Callable[[_Cell], None] | None:
+        """Return what reads runs of bytes straight to their place.
+
+        ``None`` if that cannot be done for all chunks: they must be there, be wanted as they are,
+        and their rows be few or long.
+        """
+        itemsize, end = self.dtype.itemsize, self._signature.size
+        height, width = (1, *self.chunks)[-2:]
+        fits = (
+            len(self.chunks) in (1, 2)
+            and all(isinstance(s, range) and s.step == 1 for s in selectors)
+            and out.dtype == self.dtype
+            and out.strides[-1] == itemsize
+            and (height <= FEW_RUNS or width * itemsize >= RUN_BYTES)
+        )
+        if not fits or not all(
+            cell.size >= self._nbytes and 0 <= cell.offset <= end - cell.size for cell in cells
         ):
-            return False
-        target = out[where]
-        itemsize = self.dtype.itemsize
-        if target.strides[-1] != itemsize:
-            return False
-        offset = cell.offset + local[-1].start * itemsize  # type: ignore[union-attr]
-        if len(local) == 1:
-            handle.read(target, offset)
-            return True
-        count, width = target.shape
-        if count > FEW_RUNS and width * itemsize < RUN_BYTES:
-            return False
-        step = self._strides[0]
-        offset += local[0].start * step  # type: ignore[union-attr]
-        handle.read_rows(target, range(offset, offset + count * step, step))
-        return True
+            return None
+        strides, step = self._strides, self._strides[0]
+
+        def read(cell: _Cell) -> None:
+            target = out[cell.where]
+            begin = cell.offset
+            for key, stride in zip(cell.local, strides, strict=True):
+                begin += key.start * stride  # type: ignore[union-attr]
+            if target.ndim == 1:
+                handle.read(target, begin)
+            elif len(target[0]) == width:
+                handle.read_adjacent(target, begin)
+            else:
+                handle.read_rows(target, range(begin, begin + len(target) * step, step))
+
+        return read
 
     def _block(self, handle: Handle, cell: _Cell, local: tuple[Key, ...]) -> tuple[Key, np.ndarray]:
         """Return the rows of a chunk that hold what is wanted, and the key for their axis.
@@ -320,11 +331,3 @@ def _touched(local: tuple[Key, ...], strides: tuple[int, ...]) -> float:
         inner += (last - first) * stride
     row = max(PAGE_BYTES, min(strides[0], inner + PAGE_BYTES))
     return key_count(local[0]) * row / ((high - low) * strides[0])
-
-
-def _keys(cell: _Cell) -> tuple[tuple[Key, ...], tuple[slice | np.ndarray, ...]]:
-    pieces = cell.pieces
-    return (
-        tuple([p.local for p in pieces]),
-        tuple([p.where for p in pieces if p.where is not None]),
-    )

@@ -14,15 +14,20 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 
 MAX_HANDLES = 128
 MAPPED_LIMIT = 384 * 2**20
+# How many pieces of memory one call of the system may fill.
+MOST_PIECES = 512
 COUNTED_BYTES = 32 * 2**20
 
 
@@ -82,9 +87,12 @@ class Handle:
     ----------
     path : str
         The file, opened for reading.
+    give_back : callable, optional
+        Called with this handle when too much is mapped.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, give_back: Callable[[Handle], None] | None = None) -> None:
+        self._give_back = give_back or Handle.give_back_pages
         try:
             self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
@@ -159,7 +167,12 @@ class Handle:
         if self._counted < COUNTED_BYTES:
             return
         self._counted = 0
-        if self._map is not None and mapped_bytes() > MAPPED_LIMIT:
+        if mapped_bytes() > MAPPED_LIMIT:
+            self._give_back(self)
+
+    def give_back_pages(self) -> None:
+        """Take the pages of the map out of memory; they come back when they are looked at."""
+        if self._map is not None:
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def read(self, target: Any, offset: int) -> None:
@@ -191,6 +204,12 @@ class Handle:
         for row, offset in zip(rows, offsets, strict=True):
             if preadv(fd, (row,), offset) != row.nbytes:
                 self.read(row, offset)
+
+    def read_adjacent(self, rows: np.ndarray, offset: int) -> None:
+        """Fill contiguous rows with bytes that lie one after the other; see `read`."""
+        nbytes = rows[0].nbytes
+        if len(rows) > MOST_PIECES or os.preadv(self.fd, list(rows), offset) != rows.nbytes:
+            self.read_rows(rows, range(offset, offset + len(rows) * nbytes, nbytes))
 
     def _read_rest(self, target: memoryview, got: int, offset: int) -> None:
         """Go on after a short read: a signal, a very long read, or the end of the file."""
@@ -247,7 +266,7 @@ class HandlePool:
                 self._drop(path)
                 handle = None
             if handle is None:
-                handle = self._handles[path] = Handle(path)
+                handle = self._handles[path] = Handle(path, self._give_back_pages)
                 self._shrink(keep=handle)
             else:
                 self._handles.move_to_end(path)
@@ -301,6 +320,15 @@ class HandlePool:
         for handle in idle[:excess]:
             del self._handles[handle.path]
             handle.close()
+
+    def _give_back_pages(self, asking: Handle) -> None:
+        """Bring the pages in memory to half the limit: the files not read for longest first."""
+        with self._lock:
+            handles = [handle for handle in self._handles.values() if handle is not asking]
+        for handle in (*handles, asking):
+            handle.give_back_pages()
+            if mapped_bytes() <= MAPPED_LIMIT // 2:
+                return
 
     def _after_fork(self) -> None:
         # A thread of the parent may have held the lock; positioned reads make the descriptors
