@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +136,16 @@ def test_every_parameter_is_described():
     text = (ROOT / "ecogsource" / "data" / "defaults.ini").read_text(encoding="utf-8")
     described = re.findall(r"^# .*\n(?:#.*\n)*(?:\w+ =.*\n)*?(\w+) =", text, re.MULTILINE)
     assert set(described) == set(Params.__dataclass_fields__)
+
+
+def test_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("numpydoc")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-b", "dummy", str(ROOT / "docs"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
