@@ -39,10 +39,11 @@ class DataFile:
         Samples per second, in Hz, where the type of the recording does not tell.
     dtype : dtype_like, optional
         Type of the stored numbers, where the type of the recording does not tell.
-    order : {'C', 'F'}
-        ``'C'``: the file holds sample after sample, which is how such files are specified;
-        ``'F'``: channel after channel, as some downsampled ones were written. The file does not
-        tell: neighbouring samples of a channel look unrelated if it is read in the wrong order.
+    order : {'samples', 'channels'}
+        Whether the file holds sample after sample, which is how such files are specified (also
+        ``'C'``), or channel after channel, as some downsampled ones were written (also ``'F'``).
+        The file does not tell: neighbouring samples of a channel look unrelated if it is read in
+        the wrong order.
     units : str, optional
         Unit of the values.
 
@@ -90,7 +91,7 @@ class DataFile:
         *,
         srate: float | None = None,
         dtype: DTypeLike | None = None,
-        order: str = "C",
+        order: str = "samples",
         units: str | None = None,
     ) -> None:
         path = Path(data_file_path).expanduser()
@@ -109,7 +110,7 @@ class DataFile:
         self.n_ch = len(drive.labels)
         if self.n_ch == 0:
             raise FormatError(f"drive {name.drive!r} has no electrodes in {str(exp_path)!r}")
-        buffer = FlatBuffer(path, self.data_type, (-1, self.n_ch), order=order)
+        buffer = FlatBuffer(path, self.data_type, (-1, self.n_ch), order=_flat_order(order))
         self.n_sample = buffer.shape[0]
         self.t_total = self.n_sample / self.srate
         self.data_mask, self.ch_idx = load_masks(mask_path, self.n_sample, self.n_ch)
@@ -237,6 +238,13 @@ class DataFile:
             The larger mask.
         """
         return grow_mask(in_bool_array, round(growth_size))
+
+
+def _flat_order(order: str) -> str:
+    known = {"samples": "C", "C": "C", "channels": "F", "F": "F"}
+    if order not in known:
+        raise FormatError(f"order must be 'samples' or 'channels', got {order!r}")
+    return known[order]
 
 
 def _find_masks(path: Path, given: str | os.PathLike[str] | None) -> Path | None:

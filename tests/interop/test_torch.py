@@ -120,7 +120,7 @@ def test_classes_are_found_by_name_and_pickle(windows):
 def test_a_small_network_learns_to_forecast(shared_data):
     """On the real grid: the next sample of a channel from the 20 before."""
     path = shared_data / "flat" / "peslab" / "recTEST.LM1_ECOG_3.clfp_ds250.dat"
-    file = DataFile(path, order="F")
+    file = DataFile(path, order="channels")
     windows = WindowDataset(file, 21, n_windows=512, seed=1, transform=lambda window: window / 100)
     train, test = windows.split("time", (0.8, 0.2), gap=25)
     torch.manual_seed(0)

@@ -52,11 +52,12 @@ def test_every_type_has_its_rate_and_its_numbers(tmp_path, rec_type, srate, dtyp
 def test_files_that_hold_channel_after_channel(tmp_path):
     path, data = write_recording(tmp_path)
     data.tofile(path)
-    file = DataFile(path, order="F")
+    file = DataFile(path, order="channels")
     assert np.array_equal(file.read(), data)
+    assert np.array_equal(DataFile(path, order="F").read(), data)
     assert np.array_equal(file.read(1.5, 0.2, [2, 0]), data[[2, 0], 1500:1700])
-    with pytest.raises(FormatError, match="order must be 'C' or 'F'"):
-        DataFile(path, order="channels")
+    with pytest.raises(FormatError, match="order must be 'samples' or 'channels', got 'K'"):
+        DataFile(path, order="K")
 
 
 def test_an_unknown_type_needs_rate_and_numbers(tmp_path):
@@ -358,7 +359,7 @@ def test_the_real_grid_was_written_channel_after_channel(shared_data):
     """Whatever its reference says: only so are neighbours in time and on the grid alike."""
     path = shared_data / "flat" / "peslab" / "recTEST.LM1_ECOG_3.clfp_ds250.dat"
     likeness = {}
-    for order in "CF":
+    for order in ("samples", "channels"):
         file = DataFile(path, order=order)
         data = file.read()
         in_time = np.mean([np.corrcoef(row[:-1], row[1:])[0, 1] for row in data])
@@ -366,6 +367,6 @@ def test_the_real_grid_was_written_channel_after_channel(shared_data):
         pairs = np.triu_indices(file.n_ch, 1)
         on_grid = np.corrcoef(apart[pairs], np.corrcoef(data)[pairs])[0, 1]
         likeness[order] = in_time, on_grid
-    assert abs(likeness["C"][0]) < 0.05
-    assert likeness["F"][0] > 0.7
-    assert likeness["F"][1] < -0.3 < likeness["C"][1]
+    assert abs(likeness["samples"][0]) < 0.05
+    assert likeness["channels"][0] > 0.7
+    assert likeness["channels"][1] < -0.3 < likeness["samples"][1]
