@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -31,20 +31,38 @@ from ecogsource.io.edf import Reader
 from ecogsource.producers import producer
 
 Row = dict[str, Any]
-EDF_WORKS = (
-    "edf",
-    "edf, mask of long runs",
-    "edf, scattered mask",
-    "array, mask of long runs",
-    "array, scattered mask",
-)
+
+
+class Work(NamedTuple):
+    """What is gone through, with which mask, and by how many seconds."""
+
+    data: str
+    mask: str
+    seconds: int
+
+    @property
+    def label(self) -> str:
+        """How the work is called in the table."""
+        mask = "" if self.mask == "no" else f", mask of {self.mask}"
+        return f"{self.data} by {self.seconds} s{mask}"
+
+
+RATE = 5000
+DATA = ("edf path", "edf reader")
+PLAIN = [Work(data, "no", seconds) for seconds in (1, 60) for data in DATA]
+MASKED = [
+    Work(data, mask, seconds)
+    for seconds in (1, 60)
+    for mask in ("runs", "scattered")
+    for data in (*DATA, "array")
+]
 
 
 def exhaust(chunks: Iterable[Any]) -> float:
     """Go through all chunks; the seconds it takes."""
     start = time.perf_counter()
-    for chunk in chunks:
-        chunk.shape
+    for _ in chunks:
+        pass
     return time.perf_counter() - start
 
 
@@ -97,13 +115,13 @@ def bench_iteration(folder: Path, *, smoke: bool) -> list[Row]:
     return rows
 
 
-def make(work: str, path: Path, chunksize: int) -> Any:
-    """Make our producer for a kind of work."""
-    mask = None
-    if "mask" in work:
-        mask = np.load(f"{path}.{'runs' if 'runs' in work else 'scattered'}.npy")
-    data = np.load(f"{path}.npy") if "array" in work else Reader(path)
-    return producer(data, chunksize, -1, mask=mask)
+def make(work: Work, path: Path) -> Any:
+    """Make our producer for a work."""
+    data = {"edf path": lambda: path, "edf reader": lambda: Reader(path)}.get(
+        work.data, lambda: np.load(f"{path}.npy")
+    )()
+    mask = None if work.mask == "no" else np.load(f"{path}.{work.mask}.npy")
+    return producer(data, RATE * work.seconds, -1, mask=mask)
 
 
 def edf_files(folder: Path, *, smoke: bool) -> Path:
@@ -124,31 +142,34 @@ def edf_files(folder: Path, *, smoke: bool) -> Path:
 def bench_openseize(folder: Path, *, smoke: bool) -> list[Row]:
     """Iterate an EDF file and an array, with and without masks, beside openseize."""
     python = os.environ.get("ECOGSOURCE_OPENSEIZE_PYTHON")
-    path, chunksize = edf_files(folder, smoke=smoke), 5000 if smoke else 300_000
+    path = edf_files(folder, smoke=smoke)
     if python is None:
         return [{"work": "edf and masks", "peer": "openseize: no interpreter given"}]
     script = Path(__file__).with_name("openseize_peer.py")
 
-    def theirs(work: str) -> float:
-        command = [python, str(script), str(path), str(chunksize), work]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])[work]
-        check(work, make(work, path, chunksize), found)
+    def theirs(work: Work) -> float:
+        data = "array" if work.data == "array" else "edf"
+        arguments = [data, work.mask, str(path), str(RATE * work.seconds)]
+        done = subprocess.run(
+            [python, str(script), *arguments], check=True, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        check(work, make(work, path), found)
         return float(found["seconds"])
 
-    def ours(work: str) -> float:
-        exhaust(make(work, path, chunksize))
-        return min(exhaust(make(work, path, chunksize)) for _ in range(2))
+    def ours(work: Work) -> float:
+        exhaust(make(work, path))
+        return min(exhaust(make(work, path)) for _ in range(3))
 
     rows = []
-    for work in EDF_WORKS:
+    for work in (*PLAIN, *MASKED):
         times = best_ratio(1 if smoke else 3, lambda w=work: ours(w), lambda w=work: theirs(w))
-        target = 1 / 5 if work == "edf" else 1 / 3
-        rows.append({"work": work, "peer": "openseize", **times, "target": target})
+        target = 1 / 5 if work in PLAIN else 1 / 3
+        rows.append({"work": work.label, "peer": "openseize", **times, "target": target})
     return rows
 
 
-def check(work: str, pro: Any, found: dict[str, Any]) -> None:
+def check(work: Work, pro: Any, found: dict[str, Any]) -> None:
     """Compare sum and number of samples with what openseize found.
 
     Raises
@@ -161,33 +182,35 @@ def check(work: str, pro: Any, found: dict[str, Any]) -> None:
         total += float(chunk.sum())
         count += chunk.shape[-1]
     if count != found["count"] or not np.isclose(total, found["total"], rtol=1e-6):
-        raise ValueError(f"{work}: {count} samples, sum {total}; openseize: {found}")
+        raise ValueError(f"{work.label}: {count} samples, sum {total}; openseize: {found}")
 
 
 def bench_memory(folder: Path, *, smoke: bool) -> list[Row]:
     """Measure the peak memory of an iteration in a fresh process, in chunks."""
     path = edf_files(folder, smoke=smoke)
     rows = []
-    for work in ("edf", "edf, mask of long runs", "edf, scattered mask"):
+    for data, mask in ((data, mask) for data in DATA for mask in ("no", "runs", "scattered")):
         code = "from benchmarks.bench_producers import peak; import sys; peak(*sys.argv[1:])"
         done = subprocess.run(
-            [sys.executable, "-c", code, work, str(path)],
+            [sys.executable, "-c", code, data, mask, str(path)],
             check=True,
             capture_output=True,
             text=True,
             cwd=Path(__file__).resolve().parent.parent,
         )
+        label = f"memory, {Work(data, mask, 60).label}"
         chunks = float(done.stdout.split()[-1])
-        rows.append({"work": f"memory, {work}", "ours": chunks, "target": 3.0, "note": "in chunks"})
+        rows.append({"work": label, "ours": chunks, "target": 3.0, "note": "in chunks"})
     return rows
 
 
-def peak(work: str, path: str) -> None:
+def peak(data: str, mask: str, path: str) -> None:
     """Write the peak of anonymous memory during an iteration, over the size of a chunk."""
     import threading
 
-    pro = make(work, Path(path), 300_000)
-    next(iter(make(work, Path(path), 3000)))
+    pro = make(Work(data, mask, 60), Path(path))
+    for _ in make(Work(data, mask, 1), Path(path)).slice(0, 20 * RATE):
+        pass
     done, peaks, before, size = threading.Event(), [0], _anonymous(), 1
 
     def watch() -> None:

@@ -11,38 +11,30 @@ import time
 import numpy as np
 
 
-def make(work, path, chunksize):
-    """Return a producer for a kind of work, and the sum it must give."""
+def make(data, mask, path, chunksize):
+    """Return a producer from a reader or an array, with or without a mask."""
     from openseize import producer
-
-    mask = None
-    if "mask" in work:
-        mask = np.load(path + (".runs.npy" if "runs" in work else ".scattered.npy"))
-    if "array" in work:
-        return producer(np.load(path + ".npy"), chunksize, axis=-1, mask=mask)
     from openseize.file_io.edf import Reader
 
-    return producer(Reader(path), chunksize, axis=-1, mask=mask)
+    values = np.load(path + ".npy") if data == "array" else Reader(path)
+    flags = None if mask == "no" else np.load(f"{path}.{mask}.npy")
+    return producer(values, chunksize, axis=-1, mask=flags)
 
 
 def main():
-    """Time each work once after a warm-up, and write seconds and a checksum as JSON."""
-    path, chunksize, works = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    found = {}
-    for work in works:
-        pro = make(work, path, chunksize)
-        total, count = 0.0, 0
-        for chunk in pro:
-            total += float(chunk.sum())
-            count += chunk.shape[-1]
-        best = float("inf")
-        for _ in range(2):
-            start = time.perf_counter()
-            for chunk in make(work, path, chunksize):
-                chunk.shape
-            best = min(best, time.perf_counter() - start)
-        found[work] = {"seconds": best, "total": total, "count": count}
-    sys.stdout.write(json.dumps(found) + "\n")
+    """Time one work after a warm-up, and write seconds and a checksum as JSON."""
+    data, mask, path, chunksize = sys.argv[1:]
+    total, count, best = 0.0, 0, float("inf")
+    for chunk in make(data, mask, path, int(chunksize)):
+        total += float(chunk.sum())
+        count += chunk.shape[-1]
+    for _ in range(3):
+        pro = make(data, mask, path, int(chunksize))
+        start = time.perf_counter()
+        for _ in pro:
+            pass
+        best = min(best, time.perf_counter() - start)
+    sys.stdout.write(json.dumps({"seconds": best, "total": total, "count": count}) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ __all__ = ["MaskedBuffer", "PackedMask"]
 # Samples per counted block of a mask: a multiple of 8.
 _BLOCK = 2**11
 # Unpack at most this many blocks of a mask at a time.
-_GROUP = 64
+_GROUP = 32
 # How many bits of a byte are set.
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 # Data on disk: a gap of the mask at least this long is not read over.
 _GAP = 1024
 # Otherwise they are read over, this many bytes (but at least so many samples) at a time ...
-_SCRATCH_BYTES = 2**20
+_SCRATCH_BYTES = 2**19
 _LEAST_STRETCH = 4096
 # ... unless the mask keeps fewer than one sample in this many.
 _SPARSE = 8

@@ -19,10 +19,11 @@ __all__ = ["Origin", "Span", "Walker", "is_on_disk", "narrow", "shifted", "walk"
 
 Origin: TypeAlias = "Buffer | Stream"
 
-# Handing a chunk from one thread to another takes some tens of microseconds: reading ahead pays
-# where reading a chunk takes longer than this, in seconds ...
-_WORTH_A_THREAD = 2e-4
-# ... which is found out by reading for so long.
+# Reading ahead pays where reading waits for a disk or a decoder: where a chunk takes longer (in
+# seconds) than handing it from thread to thread, and bytes come slower (per second) than from
+# memory. Both are found out by reading for a while.
+_HANDING_OVER = 1e-4
+_MEMORY_SPEED = 1.5e9
 _TRIAL = 5e-3
 
 
@@ -84,16 +85,18 @@ def _read_windows(
         prefetch = 0
     done = 0
     if prefetch is None:
-        spent = 0.0
+        spent, nbytes = 0.0, 0
         while done < len(windows) and spent < _TRIAL:
             start = perf_counter()
             chunk = read(windows[done])
-            # The first read opens files.
-            spent += perf_counter() - start if done else 0.0
+            if done:  # the first read opens files
+                spent += perf_counter() - start
+                nbytes += chunk.nbytes
             yield chunk
             del chunk
             done += 1
-        prefetch = int(spent > _WORTH_A_THREAD * (done - 1))
+        is_slow = spent > _HANDING_OVER * (done - 1) and nbytes < _MEMORY_SPEED * spent
+        prefetch = int(is_slow)
     rest = islice(windows, done, None)
     if prefetch and done < len(windows):
         from ecogsource.datasource.prefetch import read_ahead
