@@ -63,7 +63,8 @@ class FoundRecording(NamedTuple):
 
 def _roots(extra_paths: Iterable[PathArg]) -> list[Path]:
     """Return the folders that hold groups, all of which exist."""
-    roots = [Path(path).expanduser() for path in extra_paths]
+    # Absolute: the index knows folders by their paths.
+    roots = [Path(path).expanduser().absolute() for path in extra_paths]
     main = load_params().user_sessions
     if main is not None:
         roots.append(main)
