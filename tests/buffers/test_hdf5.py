@@ -16,7 +16,7 @@ import pytest
 
 from ecogsource.buffers import HDF5Buffer, chunk_cache_info, clear_chunk_cache
 from ecogsource.buffers.storage import layout as layouts
-from ecogsource.buffers.storage.chunked import INDICES, ChunkedStorage, IndexCache
+from ecogsource.buffers.storage.chunked import CELL_BYTES, INDICES, ChunkedStorage, IndexCache
 from ecogsource.buffers.storage.h5file import FILES, FilePool
 from ecogsource.buffers.storage.library import LibraryReader, tile_shape
 from ecogsource.errors import (
@@ -292,7 +292,7 @@ def test_temporaries_are_announced(tmp_path: Path) -> None:
         assert buffer._storage.temporary_bytes((3, range(10))) == 20
     with OVERRIDE.set(workers=2):
         packed = HDF5Buffer.from_path(tmp_path / "a.h5", "gzip")._storage
-        assert packed.temporary_bytes(whole) == 2 * 3 * 12_000
+        assert packed.temporary_bytes(whole) == 2 * 3 * 12_000 + CELL_BYTES * 5 * 6
         assert packed.temporary_bytes((3, range(0))) == 0
     flat = HDF5Buffer.from_path(tmp_path / "a.h5", "flat")._storage
     assert 0 < flat.temporary_bytes(whole) <= 2 * TRUTH.nbytes

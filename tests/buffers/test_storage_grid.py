@@ -75,6 +75,17 @@ def test_lists_become_slices_where_they_can() -> None:
         assert isinstance(grid.tidy(np.array(kept)), np.ndarray)
 
 
+def test_long_lists_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "LIST_LENGTH", 3)
+    chosen = np.array([7, 7, 1, 7, 1, 7, 7, 2])
+    found = np.empty_like(chosen)
+    pieces = grid.axis_pieces(chosen, 4)
+    assert [piece.cell for piece in pieces] == [0, 1, 1]
+    for piece in pieces:
+        found[piece.where] = np.arange(4)[piece.local] + 4 * piece.cell
+    np.testing.assert_array_equal(found, chosen)
+
+
 def test_sizes() -> None:
     chosen = (3, range(0, 9, 2), np.array([5, 5]))
     assert [grid.length(s) for s in chosen] == [1, 5, 2]

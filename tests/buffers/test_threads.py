@@ -42,6 +42,19 @@ def test_the_first_error_comes_out(workers: int) -> None:
         run(fail, range(1000), ENOUGH)
 
 
+def test_an_interrupt_while_waiting_stops_the_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting:
+        def cancel(self) -> bool:
+            return False
+
+        def result(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads._STATE, "submit", lambda _: Waiting())
+    with OVERRIDE.set(workers=2), pytest.raises(KeyboardInterrupt):
+        run(lambda _: None, range(5), ENOUGH)
+
+
 def test_nested_work_of_many_callers_ends() -> None:
     done: list[int] = []
 

@@ -37,6 +37,8 @@ PAGE_BYTES = 1 << 12
 FAULT_BYTES = 1 << 16
 RUN_BYTES = 1 << 10
 FEW_RUNS = 8
+# What the plan of a read takes in memory for each chunk.
+CELL_BYTES = 500
 KEPT_INDICES = 256
 
 
@@ -155,7 +157,7 @@ class ChunkedStorage:
             min(length(s), -(-n // c) + 1)
             for s, n, c in zip(selectors, self.layout.shape, self.chunks, strict=True)
         )
-        return 3 * self._nbytes * min(touched, load_params().workers)
+        return CELL_BYTES * touched + 3 * self._nbytes * min(touched, load_params().workers)
 
     def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
         if self._index is None:

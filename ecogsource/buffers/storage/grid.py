@@ -33,6 +33,9 @@ __all__ = [
     "tidy",
 ]
 
+# Longer lists inside one cell are cut, so that what is gathered at once stays small.
+LIST_LENGTH = 1 << 14
+
 Selector: TypeAlias = "int | range | np.ndarray"
 Key: TypeAlias = "int | slice | np.ndarray"
 
@@ -146,7 +149,7 @@ def axis_pieces(selector: Selector, cell_length: int) -> list[AxisPiece]:
     Returns
     -------
     list of AxisPiece
-        One piece per touched cell, in ascending order of cells.
+        One piece per touched cell (more where a list is very long), in ascending order of cells.
 
     Examples
     --------
@@ -195,7 +198,12 @@ def _array_pieces(positions: np.ndarray, cell_length: int) -> Iterable[AxisPiece
     edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
     starts = [0, *edges.tolist()]
     stops = [*edges.tolist(), len(positions)]
-    for begin, end in zip(starts, stops, strict=True):
+    pieces = (
+        (low, min(low + LIST_LENGTH, stop))
+        for start, stop in zip(starts, stops, strict=True)
+        for low in range(start, stop, LIST_LENGTH)
+    )
+    for begin, end in pieces:
         cell = int(cells[begin])
         if order is None:
             where: slice | np.ndarray = slice(begin, end, 1)

@@ -87,9 +87,13 @@ def run(work: Callable[[Task], Any], tasks: Sequence[Task], nbytes: int) -> None
 
     helpers = [_STATE.submit(loop) for _ in range(count - 1)]
     loop()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+    try:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+    except BaseException as error:
+        # Ctrl-C while waiting: let the helpers stop at their next task.
+        errors.append(error)
     if errors:
         raise errors[0]
 
