@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from ecogsource.errors import CorruptDataError, DataPathError
 
-__all__ = ["clean_unit", "find_sidecar", "read_text", "whole_frames"]
+__all__ = ["clean_unit", "read_text", "whole_frames"]
 
 
 def clean_unit(text: str) -> str:
@@ -31,22 +30,6 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-
-def find_sidecar(path: Path, names: Iterable[str], what: str) -> Path:
-    """Return the first of some files in the folder of `path` that exists.
-
-    Raises
-    ------
-    DataPathError
-        If none exists; the message says which were looked for.
-    """
-    candidates = [path.parent / name for name in names]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    listed = ", ".join(repr(c.name) for c in candidates)
-    raise DataPathError(f"{str(path)!r} needs {what} beside it; looked for {listed}")
 
 
 def whole_frames(path: Path, frame_bytes: int, offset: int = 0) -> tuple[int, tuple[str, ...]]:

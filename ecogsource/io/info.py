@@ -7,20 +7,67 @@ Nothing here opens data; :mod:`ecogsource.io.recording` does.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ecogsource.errors import GapError
+from ecogsource.errors import CorruptDataError, DataPathError, EcogSourceError, GapError
 
 if TYPE_CHECKING:
     from .layouts import Layout
 
 __all__ = ["Event", "Events", "RecordingInfo", "Segment", "StreamInfo"]
+
+
+@contextmanager
+def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn what a parser of a damaged file trips over into one of our errors.
+
+    Formats check what their specifications say. This is the net below them: a header is data from
+    other people, and whatever a changed byte leads to is damage of the file, not a fault of the
+    caller.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that is read.
+
+    Raises
+    ------
+    CorruptDataError
+        Instead of any error of parsing.
+    DataPathError
+        Instead of the system's errors for files that are missing or may not be read.
+    """
+    try:
+        yield
+    except EcogSourceError:
+        raise
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise DataPathError(f"cannot open {str(error.filename or path)!r}: {error}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ) as error:
+        raise CorruptDataError(
+            f"the file cannot be understood ({type(error).__name__}: {error}); it is damaged, or "
+            "not quite of this format",
+            path,
+        ) from error
 
 
 class Event(NamedTuple):
@@ -349,7 +396,10 @@ class RecordingInfo:
     @cached_property
     def events(self) -> Events:
         """Events and annotations, read when first asked for."""
-        return Events() if self.read_events is None else self.read_events()
+        if self.read_events is None:
+            return Events()
+        with damage_is_typed(self.path):
+            return self.read_events()
 
     @property
     def sites(self) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import numpy as np
 from ecogsource.datasource import MappedSource
 from ecogsource.errors import FormatError, GapError
 
-from .info import Events, RecordingInfo, Segment, StreamInfo
+from .info import Events, RecordingInfo, Segment, StreamInfo, damage_is_typed
 from .registry import find_format
 
 if TYPE_CHECKING:
@@ -231,21 +231,25 @@ class Recording:
     def _make(self, name: str) -> MappedSource:
         info = self.info.stream(name)
         if len(info.segments) == 1:
-            return _source(info, info.segments[0].layout.open(info.units_scale))
+            return _source(info, self._open(info, info.segments[0]))
         if info.gaps and self.gaps == "segment":
             raise GapError(
                 f"stream {name!r} has {len(info.gaps)} gaps, so it is no single source; "
                 f"use recording.segments_of({name!r})"
             )
-        parts = [segment.layout.open(info.units_scale) for segment in info.segments]
+        parts = [self._open(info, segment) for segment in info.segments]
         if info.gaps and self.gaps == "fill":
             return _source(info, _filled(info, parts, self._fill_value))
         from ecogsource.buffers import BufferBinder
 
         return _source(info, BufferBinder(parts, axis=1))
 
+    def _open(self, info: StreamInfo, segment: Segment) -> Buffer:
+        with damage_is_typed(self.info.path):
+            return segment.layout.open(info.units_scale)
+
     def _segment(self, info: StreamInfo, segment: Segment) -> SegmentSource:
-        buffer = segment.layout.open(info.units_scale)
+        buffer = self._open(info, segment)
         return SegmentSource(buffer, start_sample=segment.start_sample, **_labels(info))
 
 
@@ -321,7 +325,8 @@ def read_info(path: str | Path, *, format: str | None = None, **options: Any) ->
             f"format {fmt.name!r} has no option {', '.join(unknown)}; "
             f"it has: {', '.join(known) or 'none'}"
         )
-    info: RecordingInfo = reader(path, **options)
+    with damage_is_typed(path):
+        info: RecordingInfo = reader(path, **options)
     for text in info.warnings:
         logger.warning("%s: %s", path, text)
     return info

@@ -19,6 +19,8 @@ from typing import Any
 
 from ecogsource.errors import DataPathError, FormatError
 
+from .info import damage_is_typed
+
 __all__ = ["FORMATS", "Format", "find_format", "formats", "register_format"]
 
 HEAD_BYTES = 1024
@@ -310,8 +312,9 @@ def find_format(path: str | Path, name: str | None = None) -> Format:
         raise DataPathError(f"no such file or folder: {str(path)!r}")
     head = b"" if path.is_dir() else _head(path)
     for fmt in _candidates(path, head):
-        if not fmt.ask or fmt.load().matches(path, head):
-            return fmt
+        with damage_is_typed(path):
+            if not fmt.ask or fmt.load().matches(path, head):
+                return fmt
     starts = "" if path.is_dir() else f" starts with {head[:8]!r} and"
     raise FormatError(
         f"{str(path)!r}{starts} is of no known format. Known extensions: "
