@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 from ecogsource._machine import available_cores, parse_bytes
 from ecogsource.errors import ConfigError, DataPathError
 
-__all__ = ["OVERRIDE", "Override", "Params", "config_path", "load_params"]
+__all__ = ["OVERRIDE", "Override", "Params", "config_path", "load_params", "user_config_path"]
 
 VARIABLE = "ECOGSOURCE_CONFIG"
 SECTION = "params"
@@ -251,14 +251,22 @@ def config_path() -> Path | None:
     return _find_config(os.environ.get(VARIABLE))[0]
 
 
+def user_config_path() -> Path:
+    """Tell where the user's parameter file is looked for.
+
+    Returns
+    -------
+    Path
+        ``ecogsource.ini`` in the user's configuration folder, whether it is there or not.
+    """
+    import platformdirs
+
+    return platformdirs.user_config_path("ecogsource", appauthor=False) / "ecogsource.ini"
+
+
 def _find_config(variable: str | None) -> tuple[Path | None, tuple[int, ...] | None]:
     """Find the parameter file and what identifies its present content."""
-    if variable:
-        path = Path(variable).expanduser().absolute()
-    else:
-        import platformdirs
-
-        path = platformdirs.user_config_path("ecogsource", appauthor=False) / "ecogsource.ini"
+    path = Path(variable).expanduser().absolute() if variable else user_config_path()
     try:
         status = path.stat()
     except OSError as error:

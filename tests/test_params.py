@@ -14,7 +14,7 @@ import pytest
 
 from ecogsource import _machine, params
 from ecogsource.errors import ConfigError, DataPathError, EcogSourceError
-from ecogsource.params import OVERRIDE, Params, config_path, load_params
+from ecogsource.params import OVERRIDE, Params, config_path, load_params, user_config_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,6 +92,7 @@ def test_without_variable_the_users_folder_counts_else_the_defaults(tmp_path, mo
     monkeypatch.delenv("ECOGSOURCE_CONFIG")
     monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: tmp_path)
     assert config_path() is None
+    assert user_config_path() == tmp_path / "ecogsource.ini"
     assert load_params(fresh=True).memory_limit == 4_000_000_000
     (tmp_path / "ecogsource.ini").write_text("[params]\nmemory_limit = 7KB\n")
     assert config_path() == tmp_path / "ecogsource.ini"
