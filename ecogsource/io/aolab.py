@@ -25,6 +25,7 @@ _NAME = re.compile(
     r"^(?P<rec>.+?)\.(?P<drive>[^.]+)\.(?P<type>raw|c?lfp(?:_ds(?P<rate>\d+))?)\.dat$"
 )
 LFP_RATE = 1000.0
+_ORDERS = {"samples": "F", "channels": "C"}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -37,8 +38,16 @@ def _json_of(path: Path, recording: str) -> Path:
     return path.parent / f"{recording}.experiment.json"
 
 
-def read_info(path: str | Path) -> RecordingInfo:
+def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
     """Describe one data file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    order : {'samples', 'channels'}
+        Whether the file goes sample by sample, as it should, or channel by channel, as some
+        published files do.
 
     Raises
     ------
@@ -48,6 +57,8 @@ def read_info(path: str | Path) -> RecordingInfo:
         If the file's name or the JSON is not as expected.
     """
     path = Path(path)
+    if order not in _ORDERS:
+        raise FormatError(f"order must be 'samples' or 'channels', got {order!r}")
     match = _NAME.match(path.name)
     if match is None:
         raise FormatError(f"{path.name!r} is not <recording>.<drive>.<raw|lfp|clfp[_dsN]>.dat")
@@ -79,7 +90,7 @@ def read_info(path: str | Path) -> RecordingInfo:
         None if fs is None else float(fs),
         tuple(names),
         ("",) * n,
-        (Segment(FlatLayout(str(path), dtype, (n, frames))),),
+        (Segment(FlatLayout(str(path), dtype, (n, frames), _ORDERS[order])),),
         channel_info={k: tuple(p[k] for p in places) for k in ("row", "col")} if known else {},
     )
     return RecordingInfo(str(path), "aolab", (stream,), experiment, warnings=warnings)

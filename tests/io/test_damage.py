@@ -108,7 +108,7 @@ def try_to_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 6)
 @given(data=st.data())
 def test_changed_bytes(make: Callable[[Path], Path], tmp_path: Path, data: st.DataObject) -> None:
     folder = tmp_path / "it"
@@ -124,7 +124,7 @@ def test_changed_bytes(make: Callable[[Path], Path], tmp_path: Path, data: st.Da
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
-@settings(max_examples=settings().max_examples // 8)
+@settings(max_examples=settings().max_examples // 12)
 @given(data=st.data())
 def test_cut_files(make: Callable[[Path], Path], tmp_path: Path, data: st.DataObject) -> None:
     folder = tmp_path / "it"

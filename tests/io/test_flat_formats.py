@@ -336,6 +336,11 @@ def test_aolab(tmp_path: Path) -> None:
             np.testing.assert_array_equal(recording.info.sites, [[0, 0], [1, 2], [2, 4]])
     with open_recording(tmp_path / "rec001.LM1.raw.dat") as recording:
         assert (recording.source.dtype, recording.source.fs) == (np.uint16, 30000)
+    (tmp_path / "rec001.LM1.lfp_ds10.dat").write_bytes(values.tobytes())
+    with open_recording(tmp_path / "rec001.LM1.lfp_ds10.dat", order="channels") as recording:
+        np.testing.assert_array_equal(recording.source[:, :], values)
+    with pytest.raises(FormatError, match="order must be 'samples' or 'channels', got 'C'"):
+        open_recording(tmp_path / "rec001.LM1.lfp_ds10.dat", order="C")
     (tmp_path / "rec001.LM9.lfp.dat").write_bytes(b"")
     with pytest.raises(FormatError, match=r"no drive 'LM9': \['LM1', 'other'\]"):
         open_recording(tmp_path / "rec001.LM9.lfp.dat")
