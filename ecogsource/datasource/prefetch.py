@@ -11,11 +11,12 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecogsource.datasource.processing import ProcessingMixin
 from ecogsource.indexing import normalize_index
 from ecogsource.memory import check_allocation, effective_limit
 
@@ -55,24 +56,51 @@ class ThreadReader:
     Parameters
     ----------
     read : callable
-        ``read(index)`` returns an array.
+        ``read(index)`` returns an array. If it is the method of a source, the thread that asks
+        allocates the array and the reader fills it.
+
+    Notes
+    -----
+    Who allocates matters: memory that one thread allocates and another frees goes back to the
+    system each time, and getting it again costs as much as reading a block that is cached.
     """
 
-    def __init__(self, read: Callable[[Any], NDArray[Any]]) -> None:
+    def __init__(self, read: Callable[..., NDArray[Any]]) -> None:
         self._read = read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-ahead")
 
     def submit(self, index: Any) -> Future[NDArray[Any]]:
         """Ask for a slice; parameters overridden for the calling thread hold for the reader."""
-        return self._pool.submit(contextvars.copy_context().run, self._read, index)
+        context = contextvars.copy_context()
+        out = _empty_for(self._read, index)
+        if out is None:
+            return self._pool.submit(context.run, self._read, index)
+        return self._pool.submit(context.run, self._read, index, out)
 
     def close(self) -> None:
         """Drop what was not begun. Never waits: it may run inside a garbage collection."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _empty_for(read: Callable[..., NDArray[Any]], index: Any) -> NDArray[Any] | None:
+    """Allocate what a source will read, if `read` is a source's; None if reading it will fail."""
+    source = getattr(read, "__self__", None)
+    if not isinstance(source, ProcessingMixin) or read.__name__ != "read":
+        return None
+    owner = cast("ElectrodeDataSource", source)
+    try:
+        shape = normalize_index(index, owner.shape).shape
+        if owner._guarded():
+            nbytes = int(np.prod(shape, dtype=object)) * owner.dtype.itemsize
+            check_allocation(nbytes, shape=shape, dtype=owner.dtype)
+    except (IndexError, MemoryError):
+        # The reader raises it again, in the place of the slice.
+        return None
+    return np.empty(shape, owner.dtype)
+
+
 def read_ahead(
-    read: Callable[[Any], NDArray[Any]],
+    read: Callable[..., NDArray[Any]],
     indices: Iterable[Any],
     *,
     depth: int = 1,

@@ -91,6 +91,24 @@ def test_override_of_the_caller_holds_for_the_reader(on_disk: MappedSource) -> N
             on_disk.get_cached_slice()
 
 
+def test_the_asking_thread_allocates(
+    on_disk: MappedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outs = []
+    original = MappedSource.read
+
+    def read(self: ElectrodeDataSource, index: Any, out: Any = None) -> np.ndarray:
+        outs.append(out)
+        return original(self, index, out)
+
+    read.__name__ = "read"
+    monkeypatch.setattr(MappedSource, "read", read)
+    blocks = list(on_disk.iter_blocks(200, prefetch=1))
+    assert all(block is out for block, out in zip(blocks, outs, strict=True))
+    with OVERRIDE.set(memory_limit=1000), pytest.raises(MemoryBlowOutError):
+        list(on_disk.iter_blocks(200, prefetch=1))
+
+
 def test_pickled_sources_leave_their_slices(on_disk: MappedSource) -> None:
     on_disk.cache_slice(np.s_[:, :5])
     twin = pickle.loads(pickle.dumps(on_disk))
