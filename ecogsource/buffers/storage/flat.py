@@ -112,10 +112,19 @@ class ContiguousStorage:
         try:
             written = self._pool.own_write(self.path)
             self._signature = handle.check(self._signature, written)
-            if out.size * self.dtype.itemsize <= SMALL_BYTES:
+            nbytes = out.size * self.dtype.itemsize
+            axis = self._run_axis(selectors)
+            run_bytes = 0
+            if axis < len(selectors):
+                run_bytes = length(selectors[axis]) * self._strides[axis]
+            if run_bytes == nbytes and RUN_BYTES <= nbytes <= SMALL_BYTES:
+                self._read_one_run(handle, selectors, out, affine)
+            elif nbytes <= SMALL_BYTES:
                 self._read_small(handle, selectors, out, affine)
+            elif run_bytes >= RUN_BYTES:
+                self._read_runs(handle, selectors, axis, out, affine)
             else:
-                self._read_large(handle, selectors, out, affine)
+                self._read_boxes(handle, selectors, out, affine)
         finally:
             self._pool.release(handle)
 
@@ -136,17 +145,32 @@ class ContiguousStorage:
         rows = out.size // length(selectors[-1]) if selectors else 1
         handle.touched(rows * FAULT_BYTES)
 
-    def _read_large(
+    def _read_one_run(
         self,
         handle: Handle,
         selectors: Sequence[Selector],
         out: np.ndarray,
         affine: Affine | None,
     ) -> None:
-        axis = self._run_axis(selectors)
-        if axis < len(selectors) and length(selectors[axis]) * self._strides[axis] >= RUN_BYTES:
-            self._read_runs(handle, selectors, axis, out, affine)
+        """Read a selection that is one short run of bytes."""
+        offset = self.offset
+        for selector, stride in zip(selectors, self._strides, strict=True):
+            offset += stride * (selector if isinstance(selector, int) else selector[0])
+        if affine is None and out.dtype == self.dtype and out.flags.c_contiguous:
+            handle.read(out, offset)
             return
+        memory = scratch(out.size * self.dtype.itemsize)
+        handle.read(memory, offset)
+        copy_into(out, np.frombuffer(memory, self.dtype).reshape(out.shape), affine)
+
+    def _read_boxes(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> None:
+        """Read short runs: whole rows of the first axis if most is wanted, else from the map."""
         intervals = [bounds(s) for s in selectors]
         rows = (intervals[0][1] - intervals[0][0]) * self._strides[0]
         if out.size * self.dtype.itemsize > DENSE * rows:
