@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ecogsource.buffers import FlatBuffer
 from ecogsource.datasource import MappedSource
 from ecogsource.errors import DataPathError, FormatError
+from ecogsource.indexing import Selection
+from ecogsource.memory import check_allocation
 from ecogsource.windows.experiment import load_masks, parse_name, read_drive, typed_as
-from ecogsource.windows.masks import grow_mask
+from ecogsource.windows.masks import grow_mask, mask_runs
 
 __all__ = ["DataFile"]
 
@@ -114,6 +116,7 @@ class DataFile:
         self.n_sample = buffer.shape[0]
         self.t_total = self.n_sample / self.srate
         self.data_mask, self.ch_idx = load_masks(mask_path, self.n_sample, self.n_ch)
+        self._bad = mask_runs(self.data_mask if mask_path is not None else [])
         for mask in (self.data_mask, self.ch_idx):
             mask.flags.writeable = False
         self.source = MappedSource(
@@ -196,18 +199,27 @@ class DataFile:
             the type of the file.
         """
         start, stop = self._samples(t_start, t_len)
-        source, channels = self.source, slice(None)
-        if ch_idx is not None:
-            source, channels = _all_channels(self.source), ch_idx
-        data: NDArray[Any] = source.read((channels, slice(start, stop)))
+        data: NDArray[Any]
+        if ch_idx is None:
+            data = self._read_good(start, stop)
+        else:
+            data = _all_channels(self.source).read((ch_idx, slice(start, stop)))
         if use_mask:
             pad = _whole(mask_pad_t, "mask_pad_t", self.srate)
             value = _storable(mask_value, data.dtype)
-            first = max(0, start - pad)
-            around = self.data_mask[first : min(self.n_sample, stop + pad)]
-            if around.any():
-                bad = grow_mask(around, pad)[start - first :][: stop - start]
-                data[..., bad] = value
+            if len(self._bad.starts):
+                self._bad.grown(pad, self.n_sample).fill(data, start, value)
+        return data
+
+    def _read_good(self, start: int, stop: int) -> NDArray[Any]:
+        """Read what training reads over and over: no index is taken apart."""
+        time = range(start, stop)
+        channels = range(self.source.shape[0])
+        shape, dtype = (len(channels), len(time)), self.source.dtype
+        nbytes = shape[0] * shape[1] * dtype.itemsize
+        check_allocation(nbytes, shape=shape, dtype=dtype)
+        data = np.empty(shape, dtype)
+        self.source.read_into(Selection((channels, time), shape), data)
         return data
 
     def _samples(self, t_start: float, t_len: float | None) -> tuple[int, int]:
