@@ -46,7 +46,7 @@ def columns(path: Path, samples: int) -> int:
     return sum(int(np.array(mapped[:, channel]).max()) for channel in range(CHANNELS))
 
 
-def run(folder: Path, smoke: bool) -> list[Row]:
+def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry calls it
     """Measure; each row passes if ours over the peer's is at most the target."""
     samples = 8_000 if smoke else 266_000
     repeats = 1 if smoke else 4
