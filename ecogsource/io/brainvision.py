@@ -22,7 +22,13 @@ from .layouts import FlatLayout
 
 __all__ = ["matches", "read_info"]
 
-_FORMATS = {"INT_16": "i2", "UINT_16": "u2", "INT_32": "i4", "IEEE_FLOAT_32": "f4"}
+_FORMATS = {
+    "INT_16": "i2",
+    "UINT_16": "u2",
+    "INT_32": "i4",
+    "IEEE_FLOAT_32": "f4",
+    "IEEE_FLOAT_64": "f8",
+}
 _MAGIC = re.compile(r"^Brain ?Vision (Data Exchange|.*) Header", re.IGNORECASE)
 
 

@@ -108,7 +108,8 @@ def read_info(
 
 
 def _rank(stream: StreamInfo) -> tuple[int, int]:
-    known = _MAIN.index(stream.name) if stream.name in _MAIN else len(_MAIN)
+    base = stream.name.rsplit("/", 1)[-1]
+    known = _MAIN.index(base) if base in _MAIN else len(_MAIN)
     return known, -stream.n_channels * stream.n_samples
 
 
@@ -122,12 +123,18 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
         if not isinstance(item, h5py.Dataset) or name.startswith("#"):
             return
         numbers = item.size is not None and item.size > 1 and item.ndim < 3
-        referring = name in _MAIN and _holds_references(item)
+        numbers = numbers and _matlab_class(item) not in {"char", "cell", "struct"}
+        referring = name.rsplit("/", 1)[-1] in _MAIN and _holds_references(item)
         if referring or (numbers and item.dtype.kind != "O"):
             found[name] = item
 
     file.visititems(note)
     return found
+
+
+def _matlab_class(item: h5py.Dataset) -> str:
+    """Class of a MATLAB variable; text is stored as numbers too."""
+    return _text(item.attrs.get("MATLAB_class")) or ""
 
 
 def _holds_references(item: h5py.Dataset) -> bool:
@@ -211,10 +218,11 @@ def _own_rate(item: h5py.Dataset) -> float | None:
         # Attributes are read by name: others may hold pickled objects, which stay unread.
         if name in item.attrs and (rate := _scalar(item.attrs[name])) is not None:
             return rate
-    return None
+    # A variable beside it in the same group, as in a MATLAB structure.
+    return None if item.parent.name == "/" else _rate(item.parent)
 
 
-def _rate(file: h5py.File) -> float | None:
+def _rate(file: h5py.Group) -> float | None:
     import h5py
 
     for name in _RATES:
@@ -227,7 +235,7 @@ def _rate(file: h5py.File) -> float | None:
     return None if rate is None else _scalar(rate)
 
 
-def _intan_header(file: h5py.File) -> dict[str, Any]:
+def _intan_header(file: h5py.Group) -> dict[str, Any]:
     text = file.attrs.get("JSON_header")
     if text is None:
         return {}

@@ -82,7 +82,7 @@ _BUILTIN = (
         "edf",
         "European Data Format: EDF, EDF+C, EDF+D",
         _HERE + "edf.streams",
-        (".edf", ".rec"),
+        (".edf",),
         (b"0       ",),
     ),
     Format(

@@ -232,10 +232,30 @@ def test_fields_that_are_odd_but_clear(tmp_path: Path) -> None:
     data[236:244] = b"       4"
     data[244:252] = b"1,0\0\0\0\0\0"
     data[168:176] = b"??.??.??"
+    data[184:192] = b"1024.0  "
     path = tmp_path / "a.edf"
     path.write_bytes(data)
     with open_recording(path) as recording:
         assert recording.source.shape == (3, 40)
+
+
+def test_annotations_of_a_file_that_does_not_say_edf_plus(tmp_path: Path) -> None:
+    data = Edf(reserved="EDF+C", tals=("+0.5\x14rest\x14\x00",)).bytes()
+    path = tmp_path / "a.edf"
+    path.write_bytes(data.replace(b"EDF+C", b"     "))
+    with open_recording(path) as recording:
+        assert recording.source.shape == (3, 40)
+        assert recording.events[0].label == "rest"
+
+
+def test_a_continuous_file_may_lack_its_first_onset(tmp_path: Path) -> None:
+    data = Edf(reserved="EDF+C").bytes()
+    position = data.index(b"+0\x14\x14")
+    path = tmp_path / "a.edf"
+    path.write_bytes(data[:position] + bytes(4) + data[position + 4 :])
+    with open_recording(path) as recording:
+        assert recording.source.shape == (3, 40)
+        assert recording.info.streams[0].start_time == 0
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:

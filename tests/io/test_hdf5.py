@@ -320,3 +320,18 @@ def test_damage_of_biocam(tmp_path: Path) -> None:
         file["3BData/Raw"] = np.zeros(241, "<u2")
     with pytest.raises(CorruptDataError, match="241 numbers, which is no whole number"):
         open_recording(path)
+
+
+def test_matlab_structures_and_text(tmp_path: Path) -> None:
+    values = ramp(3, 80)
+    with matlab(tmp_path / "a.mat") as file:
+        file["rec/data"] = values.T
+        file["rec/Fs"] = np.array([[250.0]])
+        file["name"] = np.array([[ord(c)] for c in "a long text"], np.uint16)
+        file["name"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["other"] = ramp(4, 500)
+    with open_recording(tmp_path / "a.mat") as recording:
+        assert list(recording.streams) == ["rec/data", "other"]
+        np.testing.assert_array_equal(recording.source[:, :], values)
+        assert recording.source.fs == 250
+        assert recording.streams["other"].fs is None

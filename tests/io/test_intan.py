@@ -220,6 +220,10 @@ def test_files_of_different_lengths(tmp_path: Path) -> None:
     (folder / "auxiliary.dat").write_bytes(data[:-1])
     with pytest.raises(CorruptDataError, match="511 whole samples of 4 bytes and 3 bytes more"):
         open_recording(folder)
+    (folder / "auxiliary.dat").write_bytes(data)
+    (folder / "time.dat").write_bytes(b"\0" * 40)
+    with pytest.raises(CorruptDataError, match="'time': 10"):
+        open_recording(folder)
     folder = Intan().write_folder(tmp_path / "b", per_channel=True)
     (folder / "amp-A-002.dat").write_bytes(b"\0\0")
     with pytest.raises(CorruptDataError, match=r"different lengths: \[1, 512\]"):

@@ -264,3 +264,12 @@ def test_neo_reads_the_same_continuous(tmp_path: Path) -> None:
     with open_recording(tmp_path) as recording:
         order = [recording.source.channel_names.index(name) for name in peer.names]
         np.testing.assert_array_equal(recording.source.raw[order, :], peer.values)
+
+
+def test_channels_that_are_only_numbers(tmp_path: Path) -> None:
+    values = ramp(3, 1024)
+    for i, row in enumerate(values):
+        (tmp_path / f"100_{i + 1}_2.continuous").write_bytes(continuous(row, [0], str(i + 1)))
+    with open_recording(tmp_path) as recording:
+        assert recording.source.channel_names == ["1", "2", "3"]
+        np.testing.assert_array_equal(recording.source.raw[:, :], values)

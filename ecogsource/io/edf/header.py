@@ -94,7 +94,7 @@ class EdfHeader:
     @property
     def annotation_signals(self) -> list[int]:
         """Numbers of the signals that hold annotations."""
-        names = {"EDF Annotations", "BDF Annotations"} if self.is_plus else set()
+        names = {"EDF Annotations", "BDF Annotations"}
         return [i for i, name in enumerate(self.fields["names"]) if name in names]
 
     @property
@@ -286,13 +286,14 @@ def _value(raw: bytes, kind: str, name: str, where: tuple[str, int]) -> Any:
     if kind in {"text", "version"}:
         return text
     try:
-        if kind == "int":
-            return int(text)
         value = float(text.replace(",", "."))
     except ValueError:
         value = float("nan")
-    if not np.isfinite(value):
+    if np.isfinite(value) and kind == "int" and value == int(value):
+        return int(value)
+    if not np.isfinite(value) or kind == "int":
         raise FormatError(
-            f"{where[0]!r}: field {name!r} at byte {where[1]} is {raw!r}, expected a number"
+            f"{where[0]!r}: field {name!r} at byte {where[1]} is {raw!r}, expected "
+            f"{'a whole number' if kind == 'int' else 'a number'}"
         )
     return value

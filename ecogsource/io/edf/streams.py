@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ecogsource.errors import FormatError
+from ecogsource.errors import CorruptDataError, FormatError
 from ecogsource.io.info import RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import RecordLayout
 
@@ -46,12 +46,12 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
             "has no annotation signal that says when its records start"
         )
     runs, start_time = [(0, n_records, 0.0)], 0.0
-    if tals:
-        last = n_records if header.is_discontinuous else 1
-        onsets = read_onsets(header, last)
+    if tals and header.is_discontinuous:
+        onsets = read_onsets(header, n_records)
         start_time = float(onsets[0])
-        if header.is_discontinuous:
-            runs = _runs(onsets - start_time, header)
+        runs = _runs(onsets - start_time, header)
+    elif tals and header.is_plus:
+        start_time = _first_onset(header)
     return RecordingInfo(
         str(path),
         "bdf" if header.is_bdf else "edf",
@@ -60,6 +60,14 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
         header.start_datetime,
         partial(read_annotations, header, n_records) if tals else None,
     )
+
+
+def _first_onset(header: EdfHeader) -> float:
+    """Onset of the first record; 0 where a continuous file, which hardly needs it, lacks it."""
+    try:
+        return float(read_onsets(header, 1)[0])
+    except CorruptDataError:
+        return 0.0
 
 
 def _runs(onsets: np.ndarray, header: EdfHeader) -> list[tuple[int, int, float]]:

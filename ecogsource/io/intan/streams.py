@@ -267,7 +267,10 @@ def _separate_streams(
                 f"{str(folder)!r} has no data of the {len(channels)} {kind} channels that "
                 f"{header.path!r} lists: neither {together!r} nor one file per channel"
             )
-    _same_length(streams, folder, allow_truncated=allow_truncated)
+    lengths = {stream.name: stream.n_samples for stream in streams}
+    if (folder / "time.dat").exists():
+        lengths["time"] = (folder / "time.dat").stat().st_size // 4
+    _same_length(lengths, folder, allow_truncated=allow_truncated)
     return streams
 
 
@@ -323,8 +326,7 @@ def _bits(words: Layout, field: _Field) -> Layout:
     return BitsLayout(words, tuple(channel.native_order for channel in field.channels))
 
 
-def _same_length(streams: list[StreamInfo], folder: Path, *, allow_truncated: bool) -> None:
-    lengths = {stream.name: stream.n_samples for stream in streams}
+def _same_length(lengths: dict[str, int], folder: Path, *, allow_truncated: bool) -> None:
     if len(set(lengths.values())) > 1 and not allow_truncated:
         raise CorruptDataError(
             f"the files of the recording have different lengths: {lengths} samples. "

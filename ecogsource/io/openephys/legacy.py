@@ -52,6 +52,7 @@ class _File:
     group: str
     kind: str
     number: int
+    experiment: int
 
     @property
     def name(self) -> str:
@@ -89,8 +90,8 @@ def read_info(
         found = sorted(folder.glob("Record Node*/*.continuous"))
     if not found:
         raise DataPathError(f"no .continuous file in {str(folder)!r}")
-    files = _of_experiment(found, folder, experiment)
-    parsed = [_read_header(file, allow_truncated=allow_truncated) for file in files]
+    everything = [_read_header(file, allow_truncated=allow_truncated) for file in found]
+    parsed = _of_experiment(everything, folder, experiment)
     groups: dict[tuple[str, str], list[_File]] = {}
     for file in parsed:
         groups.setdefault((file.group, file.kind), []).append(file)
@@ -113,14 +114,10 @@ def _names(keys: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     }
 
 
-_NAME = re.compile(r"^(?P<group>.*?)_?(?P<kind>CH|ADC|AUX)(?P<number>\d+)(?:_(?P<exp>\d+))?$")
-
-
-def _of_experiment(files: list[Path], folder: Path, experiment: int | None) -> list[Path]:
-    numbered: dict[int, list[Path]] = {}
+def _of_experiment(files: list[_File], folder: Path, experiment: int | None) -> list[_File]:
+    numbered: dict[int, list[_File]] = {}
     for file in files:
-        match = _NAME.match(file.stem)
-        numbered.setdefault(int(match["exp"] or 1) if match else 1, []).append(file)
+        numbered.setdefault(file.experiment, []).append(file)
     if experiment is None and len(numbered) > 1:
         raise FormatError(
             f"{str(folder)!r} holds experiments {sorted(numbered)}, each with a clock of its "
@@ -137,7 +134,7 @@ def _read_header(path: Path, *, allow_truncated: bool) -> _File:
         size = stream.seek(0, 2)
         stream.seek(0)
         head = stream.read(HEADER_BYTES)
-    fields = dict(_FIELD.findall(head.decode("latin-1")))
+    fields: dict[str, str] = dict(_FIELD.findall(head.decode("latin-1")))
     if fields.get("format") != "Open Ephys Data Format":
         raise FormatError(
             f"{str(path)!r} is not an Open Ephys file: byte 0 starts {head[:24]!r}, expected "
@@ -157,10 +154,20 @@ def _read_header(path: Path, *, allow_truncated: bool) -> _File:
             path,
             size - rest,
         )
-    match = _NAME.match(path.stem)
-    group, code = (match["group"], match["kind"]) if match else (path.stem, "CH")
-    number = int(match["number"]) if match else 0
-    return _File(path, fields, max(records, 0), group, _KINDS[code], number)
+    return _File(path, fields, max(records, 0), *_parts_of_name(path, fields))
+
+
+_CHANNEL = re.compile(r"^(?P<kind>CH|ADC|AUX)?(?P<number>\d+)$")
+
+
+def _parts_of_name(path: Path, fields: dict[str, str]) -> tuple[str, str, int, int]:
+    """Processor, kind, number and experiment: ``<processor>_<channel>[_<experiment>]``."""
+    channel = fields.get("channel", "")
+    pattern = rf"^(?P<group>.*?)_?{re.escape(channel)}(?:_(?P<experiment>\d+))?$"
+    name, known = re.match(pattern, path.stem), _CHANNEL.match(channel)
+    group, experiment = (name["group"], int(name["experiment"] or 1)) if name else (path.stem, 1)
+    kind = _KINDS[(known["kind"] or "CH") if known else "CH"]
+    return group, kind, int(known["number"]) if known else 0, experiment
 
 
 def _stamps(file: _File, records: list[int] | range) -> np.ndarray:
