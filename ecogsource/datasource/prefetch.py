@@ -8,6 +8,7 @@ serves slice after slice.
 from __future__ import annotations
 
 import contextvars
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -170,6 +171,13 @@ class SliceCache:
         Who reads.
     timeout : float, optional
         Seconds that a reading process may take for one slice.
+
+    Attributes
+    ----------
+    backend : str
+        As given.
+    owner : int
+        Process that reads: a forked child has no reader.
     """
 
     def __init__(
@@ -181,6 +189,7 @@ class SliceCache:
         if backend not in ("thread", "process"):
             raise ValueError(f"backend must be 'thread' or 'process', got {backend!r}")
         self.backend = backend
+        self.owner = os.getpid()
         self._shape, self._dtype = source.shape, source.dtype
         self._waiting: deque[tuple[Pending, int]] = deque()
         self._reader: Reader

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
+import signal
 import traceback
 import weakref
 from collections import deque
@@ -110,7 +112,7 @@ class ProcessReader:
         process.start()
         there.close()
         self._process, self._connection = process, here
-        self._finalizer = weakref.finalize(self, _stop, process, here)
+        self._finalizer = weakref.finalize(self, _stop, process, here, os.getpid())
         return here
 
     def _wait_for(self, asked: _Slice) -> None:
@@ -144,7 +146,9 @@ class ProcessReader:
         )
 
 
-def _stop(process: BaseProcess, connection: Connection) -> None:
+def _stop(process: BaseProcess, connection: Connection, owner: int) -> None:
+    if os.getpid() != owner:
+        return
     with contextlib.suppress(OSError):
         connection.close()
     # Without its connection an idle process ends by itself; one that hangs is ended.
@@ -153,10 +157,12 @@ def _stop(process: BaseProcess, connection: Connection) -> None:
 
 def _serve(connection: Connection, source: ElectrodeDataSource) -> None:
     """Answer requests until the connection closes; runs in the reading process."""
+    # A Ctrl-C is for the process that asks, which ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             index, target = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
         answer: tuple[BaseException, str] | None = None
         try:
@@ -167,7 +173,7 @@ def _serve(connection: Connection, source: ElectrodeDataSource) -> None:
         del target
         try:
             connection.send(answer)
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
         except Exception:
             text = answer[1] if answer else ""

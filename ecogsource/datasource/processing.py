@@ -59,7 +59,7 @@ class ProcessingMixin:
         """
         from ecogsource.datasource.prefetch import SliceCache
 
-        cache: SliceCache | None = self.__dict__.get("_slice_cache")
+        cache = _slice_cache(self)
         if cache is not None and cache.backend != backend:
             if len(cache):
                 raise ValueError(
@@ -90,7 +90,7 @@ class ProcessingMixin:
         Exception
             What the reader raised, with its traceback.
         """
-        cache: SliceCache | None = self.__dict__.get("_slice_cache")
+        cache = _slice_cache(self)
         if cache is None:
             raise LookupError("no slice is being read: call cache_slice(index) first")
         return cache.get()
@@ -464,3 +464,9 @@ class ProcessingMixin:
 def _as_source(mixin: ProcessingMixin) -> ElectrodeDataSource:
     """Tell the type checker what the methods of this class are mixed into."""
     return cast("ElectrodeDataSource", mixin)
+
+
+def _slice_cache(mixin: ProcessingMixin) -> SliceCache | None:
+    """Return the slices that this process reads; what a parent process reads is not ours."""
+    cache: SliceCache | None = mixin.__dict__.get("_slice_cache")
+    return cache if cache is not None and cache.owner == os.getpid() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import weakref
 from collections.abc import Callable
 from multiprocessing.shared_memory import SharedMemory
@@ -42,12 +43,13 @@ def _wrap(
     _sweep()
     array = np.ndarray.__new__(SharedArray, shape, dtype, buffer=segment.buf)
     array._segment = segment
-    weakref.finalize(array, _release, segment, owner=owner)
+    weakref.finalize(array, _release, segment, os.getpid() if owner else None)
     return array
 
 
-def _release(segment: SharedMemory, *, owner: bool) -> None:
-    if owner:
+def _release(segment: SharedMemory, owner: int | None) -> None:
+    # A forked child has a copy of the array, but the memory is its parent's to give back.
+    if owner == os.getpid():
         with contextlib.suppress(FileNotFoundError):
             segment.unlink()
     _RETIRED.append(segment)

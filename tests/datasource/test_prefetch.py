@@ -6,6 +6,8 @@ import gc
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -307,3 +309,34 @@ def test_to_shared() -> None:
     twin[1, 1] = 99
     assert shared[1, 1] == 99
     np.testing.assert_array_equal(twin.trigger, np.arange(400))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_reads_for_itself(tmp_path: Path) -> None:
+    code = """
+import gc, os, sys
+import numpy as np
+from ecogsource.datasource import PlainArraySource
+source = PlainArraySource(np.arange(20.0).reshape(4, 5)).to_shared()
+source.cache_slice(0); source.get_cached_slice()
+source.cache_slice(1)
+child = os.fork()
+if child == 0:
+    try:
+        source.get_cached_slice()
+        os._exit(1)
+    except LookupError:
+        pass
+    source.cache_slice(2)
+    ok = source.get_cached_slice().tolist() == [10, 11, 12, 13, 14]
+    del source; gc.collect()
+    os._exit(0 if ok else 2)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+import pickle
+twin = pickle.loads(pickle.dumps(source))
+good = status == 0 and twin[3, 4] == 19 and source.get_cached_slice()[0] == 5
+sys.exit(0 if good else 10 + status)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=120)
+    assert done.returncode == 0
