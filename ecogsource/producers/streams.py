@@ -213,11 +213,6 @@ class StretchStream(Stream):
             if done >= stop and stop < self.stream.size:
                 return
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the arrays belong to nobody else."""
-        return self.stream.fresh
-
 
 class JoinedStream(Stream):
     """Several buffers and streams end to end.

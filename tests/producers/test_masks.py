@@ -117,6 +117,27 @@ def test_a_masked_buffer_is_indexed_like_the_masked_array():
     same(scaled.raw[()], X.astype("i2")[:, mask])
 
 
+@pytest.mark.parametrize("share", [0.0005, 0.02, 0.5, 0.9, "runs", "half", "ends"])
+def test_masks_longer_than_what_is_unpacked_at_once(share):
+    rng, size = np.random.default_rng(3), 500_000
+    data = rng.standard_normal((2, size)).astype("f4")
+    if share == "runs":
+        mask = np.repeat(rng.random(250) < 0.4, 2000)
+    elif share == "ends":
+        mask = np.abs(np.arange(size) - size / 2) > size / 2 - 9
+    elif share == "half":
+        mask = (np.arange(size) > 200_000) & (rng.random(size) < 0.5)
+    else:
+        mask = rng.random(size) < share
+    for source in (data, OnDisk(data)):
+        check(producer(source, 90_000, -1, mask=mask), data[:, mask])
+        check(producer(source, 90_000, -1, mask=mask, reverse=True), data[:, mask][:, ::-1])
+    buffer = producer(OnDisk(data), 90_000, -1, mask=mask).as_buffer()
+    np.testing.assert_array_equal(buffer[[1, 0]], data[[1, 0]][:, mask])
+    in_memory = producer(data, 90_000, -1, mask=mask).as_buffer()
+    np.testing.assert_array_equal(in_memory[[1, 0, 1]], data[[1, 0, 1]][:, mask])
+
+
 def test_masks_of_every_kind():
     mask = PATTERNS["long runs"]
     mean = producer(X, 999, -1).mean(axis=0)

@@ -192,6 +192,9 @@ def test_a_stretch_of_a_stream_does_not_run_to_the_end():
     seen.clear()
     check(pro.slice(5, 55).masked(np.ones(50, bool)), X[:, 5:55])
     assert max(seen) == 50
+    with pytest.warns(UserWarning, match="the mask has 52 samples"):
+        check(pro.masked(np.arange(52) > 3), X[:, 4:52])
+    assert max(seen) == 50
 
 
 def test_windows_may_leave_gaps_but_not_pass_the_end():
