@@ -173,6 +173,12 @@ def test_the_cache_decodes_each_chunk_once_and_stays_in_its_bounds(tmp_path: Pat
         assert (info.misses, info.hits, info.chunks) == (20, 140, 20)
         assert info.nbytes == truth.nbytes
         assert info.max_bytes == 10**7
+    with OVERRIDE.set(chunk_cache=truth.nbytes * 4):
+        clear_chunk_cache()
+        np.testing.assert_array_equal(buffer[:, 500:9500], truth[:, 500:9500])
+        assert chunk_cache_info().chunks == 4, "a large read keeps the chunks at its borders"
+        buffer[:, 9500:]
+        assert chunk_cache_info().hits == 2
     with OVERRIDE.set(chunk_cache=40_000):
         clear_chunk_cache()
         np.testing.assert_array_equal(buffer[:], truth)

@@ -37,6 +37,8 @@ PAGE_BYTES = 1 << 12
 FAULT_BYTES = 1 << 16
 RUN_BYTES = 1 << 10
 FEW_RUNS = 8
+# From which part of the cache on a read is too large to be kept whole.
+FLOOD = 1 / 8
 # What the plan of a read takes in memory for each chunk.
 CELL_BYTES = 500
 KEPT_INDICES = 256
@@ -142,7 +144,8 @@ class ChunkedStorage:
             handle.check(self._signature)
             cells = self._cells(selectors)
             if self.layout.filters:
-                run(self._filtered(handle, out, affine), cells, len(cells) * self._nbytes)
+                nbytes = len(cells) * self._nbytes
+                run(self._filtered(handle, out, affine, nbytes), cells, nbytes)
                 return
             reader = self._direct(handle, cells, selectors, out) if affine is None else None
             if reader is None:
@@ -180,10 +183,15 @@ class ChunkedStorage:
         return [_Cell._make(cell) for cell in fields]
 
     def _filtered(
-        self, handle: Handle, out: np.ndarray, affine: Affine | None
+        self, handle: Handle, out: np.ndarray, affine: Affine | None, nbytes: int
     ) -> Callable[[_Cell], None]:
-        """Return what reads one chunk of a dataset with filters."""
+        """Return what reads one chunk of a dataset with filters.
+
+        A read that decodes a large part of what the cache may hold does not flood it: it keeps only
+        the chunks at its borders, which its neighbours will ask for.
+        """
         limit = load_params().chunk_cache
+        flood = nbytes > limit * FLOOD
 
         def read(cell: _Cell) -> None:
             local, where = cell.local, cell.where
@@ -195,13 +203,19 @@ class ChunkedStorage:
             chunk = CACHE.get(key)
             if chunk is None:
                 chunk = self._decode(handle, cell)
-                CACHE.put(key, chunk, limit)
+                if not (flood and self._used_up(cell)):
+                    CACHE.put(key, chunk, limit)
             if isinstance(chunk, Shuffled):
                 chunk.place(local, out, where, part, self._native)
             else:
                 place(chunk, local, out, where, part)
 
         return read
+
+    def _used_up(self, cell: _Cell) -> bool:
+        """Tell whether all of a chunk is wanted."""
+        count = math.prod(key_count(key) for key in cell.local)
+        return count * self.dtype.itemsize >= self._nbytes
 
     def _decode(self, handle: Handle, cell: _Cell) -> np.ndarray | Shuffled:
         self._check_end(handle, cell)
