@@ -77,6 +77,11 @@ class ArraySpec:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     @property
+    def disk_bytes(self) -> int:
+        """Bytes that it will surely take on the disk; nobody knows of compressed ones."""
+        return self.nbytes if self.level is None else 0
+
+    @property
     def pieces(self) -> range:
         """Numbers of the pieces that are to be written."""
         return range(len(self.grid) if self.filled and self.nbytes else 0)
@@ -126,7 +131,10 @@ class ArrayFile:
         self._guard = threading.Lock()
         self._key = key
         self._descriptors: list[int] = []
-        check_disk_space(target.absolute().parent, sum(spec.nbytes for spec in specs))
+        # What an interrupted job left is used again or deleted.
+        left = sum(path.stat().st_size for path in (self.partial, self.spool) if path.exists())
+        needed = sum(spec.disk_bytes for spec in specs)
+        check_disk_space(target.absolute().parent, max(0, needed - left))
         self._ledger = Ledger(target.with_name(f".{target.name}.ledger"), key)
 
     def open(self) -> None:

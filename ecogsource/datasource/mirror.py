@@ -131,7 +131,7 @@ def mirror(
     if not options.mapped:
         targets |= _copy_to_memory(rest, options)
     elif rest:
-        nbytes = sum(plan.spec.nbytes for plan in rest)
+        nbytes = sum(plan.spec.disk_bytes for plan in rest)
         path = TempFilePool.default().new(nbytes=nbytes) if filename is None else Path(filename)
         write_copies(source, rest, path, options, keep=filename is not None and options.resume)
         mode = "r+" if options.writeable else "r"

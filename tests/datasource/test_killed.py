@@ -182,3 +182,15 @@ def test_two_processes_make_the_same_file(tmp_path: Path) -> None:
     made = target.stat().st_ino
     downsample_to_file(source, target, 5)
     assert target.stat().st_ino == made
+
+
+def test_what_an_interrupted_job_left_counts_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(arrayfile, "check_disk_space", lambda folder, nbytes: asked.append(nbytes))
+    (tmp_path / ".copy.h5.partial").write_bytes(bytes(1000))
+    recording().mirror(filename=tmp_path / "copy.h5")
+    recording().mirror(filename=tmp_path / "small.h5", compression="gzip")
+    assert asked == [4 * 20_000 * 8 - 1000, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.h5", "small.h5"]
