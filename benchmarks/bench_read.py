@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ def run(
             count = repeats or (1 if smoke else 5)
             times = cell(folder, layout, work, truth, repeats=count, chosen=peers)
             rows.append(_row(layout.name, work, times, peak))
+            print(
+                f"{layout.name}/{work}", {k: round(v, 2) for k, v in times.items()}, file=sys.stderr
+            )
     return rows
 
 
