@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["matches", "read_info"]
 
 _CLOCK_TOLERANCE = 0.5
+_FEW_GAPS = 10
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -159,17 +160,23 @@ def _clock(
         raise FormatError(f"{filename!r}: timestamps of series {name!r} do not rise")
     if abs((last - first) / step - (n - 1)) < _CLOCK_TOLERANCE:
         return (n - 1) / (last - first), first, (Segment(layout),)
-    return 1 / step, first, _gapped(stamps, n, step, layout)
+    segments = _gapped(stamps, n, step, layout)
+    if not segments:
+        # Samples at odd times have neither a rate nor gaps.
+        return None, first, (Segment(layout),)
+    return 1 / step, first, segments
 
 
 def _gapped(stamps: h5py.Dataset, n: int, step: float, layout: Hdf5Layout) -> tuple[Segment, ...]:
-    """Segments between jumps of the timestamps, read in pieces."""
+    """Segments between jumps of the timestamps, read in pieces; none if most of them jump."""
     first = float(stamps[0])
     edges = [0]
     for start in range(0, n - 1, 1_000_000):
         piece = stamps[start : min(n, start + 1_000_001)]
         jumps = np.flatnonzero(abs(np.diff(piece) - step) > _CLOCK_TOLERANCE * step)
         edges += (jumps + start + 1).tolist()
+        if len(edges) > max(_FEW_GAPS, n // 20):
+            return ()
     edges.append(n)
     segments: list[Segment] = []
     for start, stop in pairwise(edges):

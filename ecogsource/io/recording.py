@@ -148,9 +148,9 @@ class Recording:
         self.info, self.gaps = info, gaps
         self._fill_value = fill_value
         self._main = info.stream(stream).name if info.streams or stream is not None else None
-        if gaps == "raise":
-            for one in info.streams:
-                _refuse_gaps(info, one)
+        if gaps == "raise" and self._main is not None:
+            # Other streams, such as events of a behaviour, refuse when they are asked for.
+            _refuse_gaps(info, info.stream(self._main))
         self.streams: Mapping[str, MappedSource] = _Streams(info.stream_names, self._make)
         self._segments: dict[str, list[SegmentSource]] = {}
 
@@ -232,6 +232,8 @@ class Recording:
         info = self.info.stream(name)
         if len(info.segments) == 1:
             return _source(info, self._open(info, info.segments[0]))
+        if self.gaps == "raise":
+            _refuse_gaps(self.info, info)
         if info.gaps and self.gaps == "segment":
             raise GapError(
                 f"stream {name!r} has {len(info.gaps)} gaps, so it is no single source; "

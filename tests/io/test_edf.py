@@ -366,3 +366,26 @@ def test_opening_ten_gigabytes_reads_the_header_only(tmp_path: Path) -> None:
     tiny = Edf().write(tmp_path / "tiny.edf")
     command = [sys.executable, "-c", _OPEN, str(path), str(tiny), str(records * 5000)]
     subprocess.run(command, check=True, timeout=60)
+
+
+def test_segments_are_sources_like_any_other(tmp_path: Path) -> None:
+    edf = Edf(n_records=6, reserved="EDF+D", onsets=[0, 1, 5, 6, 7, 20])
+    path = edf.write(tmp_path / "a.edf")
+    pieces = open_recording(path, gaps="segment").segments
+    twin = pickle.loads(pickle.dumps(pieces[1]))
+    assert twin.start_sample == 50
+    np.testing.assert_array_equal(twin[1:, ::7], pieces[1][1:, ::7])
+    pieces[1].set_channel_mask([True, False, True])
+    assert pieces[1].shape == (2, 30)
+    with pytest.raises(GapError, match="a segment stops at sample 20, the next starts at 50"):
+        pieces[0].join(twin)
+    with pytest.raises(GapError, match="stops at sample 80, the next starts at 200"):
+        twin.join(pieces[2])
+
+
+def test_segments_that_follow_one_another_join(tmp_path: Path) -> None:
+    edf = Edf(n_records=4, reserved="EDF+D", onsets=[0, 1, 5, 6])
+    first, second = open_recording(edf.write(tmp_path / "a.edf"), gaps="segment").segments
+    second.start_sample = 20
+    joined = first.join(second)
+    np.testing.assert_array_equal(joined.raw[:, :], np.stack(edf.digital_values))

@@ -210,6 +210,22 @@ def test_timestamps_make_a_rate_and_gaps(tmp_path: Path) -> None:
         np.testing.assert_allclose(info.times(59, 61), [5 + 59 / 250, 6 + 60 / 250])
 
 
+def test_gaps_of_other_streams_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    values = ramp(2, 100)
+    with nwb(tmp_path / "a.nwb") as file:
+        series(file, "ecog", values.T)["timestamps"] = np.arange(100) / 250
+        licks = np.sort(np.random.default_rng(0).uniform(0, 50, 80))
+        series(file, "licks", ramp(1, 80)[0], "TimeSeries")["timestamps"] = licks
+        paused = np.arange(60) / 100 + np.where(np.arange(60) > 30, 3.0, 0.0)
+        series(file, "wheel", ramp(1, 60)[0], "TimeSeries")["timestamps"] = paused
+    with open_recording(tmp_path / "a.nwb") as recording:
+        np.testing.assert_array_equal(recording.source[:, :], values)
+        assert recording.streams["licks"].fs is None
+        assert recording.streams["licks"].shape == (1, 80)
+        with pytest.raises(GapError, match="'wheel' has 1 gaps"):
+            _ = recording.streams["wheel"]
+
+
 def test_equal_names_become_paths(tmp_path: Path) -> None:
     with nwb(tmp_path / "a.nwb") as file:
         for folder in ("one", "two"):
