@@ -84,6 +84,10 @@ class FlatBuffer(Buffer):
             signature=signature,
         )
 
+    def close(self) -> None:
+        """Let go of the file; reading opens it again."""
+        self._storage.close()
+
     def _set_scale(self, units_scale: Any) -> None:
         super()._set_scale(units_scale)
         self._affine = Affine.of(self._scale)

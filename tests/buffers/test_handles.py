@@ -251,6 +251,25 @@ def test_readers_work_after_a_fork(tmp_path: Path) -> None:
     assert done.stdout.strip() == "fine", done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="cannot tell what is open")
+def test_closed_buffers_hold_no_file(tmp_path: Path) -> None:
+    np.arange(100, dtype="i2").tofile(tmp_path / "a.dat")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(100), chunks=(7,))
+        file["words"] = np.array([b"a"])
+    buffers = [
+        FlatBuffer(tmp_path / "a.dat", "i2", (100,)),
+        HDF5Buffer.from_path(tmp_path / "a.h5", "x"),
+        HDF5Buffer.from_path(tmp_path / "a.h5", "words"),
+    ]
+    for _ in range(2):
+        for buffer in buffers:
+            buffer[:]
+            buffer.close()
+        links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        assert not [link for link in links if link.startswith(os.fspath(tmp_path))]
+
+
 def test_one_map_for_many_threads(tmp_path: Path) -> None:
     handle = Handle(write(tmp_path / "a"))
     maps: list[object] = []

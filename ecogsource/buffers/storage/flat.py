@@ -128,6 +128,10 @@ class ContiguousStorage:
         finally:
             self._pool.release(handle)
 
+    def close(self) -> None:
+        """Let go of the file; reading opens it again."""
+        self._pool.forget(self.path)
+
     def temporary_bytes(self, selectors: Sequence[Selector]) -> int:
         """Return an upper bound of the bytes that a read needs besides its result, per thread."""
         size = math.prod(length(s) for s in selectors) * self.dtype.itemsize

@@ -137,7 +137,9 @@ class HDF5Storage:
         return self._reader.temporary_bytes(selectors)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; reading opens it again."""
+        POOL.forget(self._path)
+        FILES.forget(self._path)
         if self._counted:
             self._counted = False
             if FILES.drop_writer(self._path):
