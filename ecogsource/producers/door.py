@@ -53,7 +53,7 @@ def producer(
         Samples that neighbouring chunks share.
     prefetch : int, optional
         How many chunks to read ahead in the background. By default one, for data on disk, if
-        the first chunks show that reading takes long enough.
+        the first chunks show that it saves time.
     **kwargs
         Anything else goes to what opens a path (`open_recording`), to the `read` of a reader, or
         to a generating function. A generating function gets *all* keywords, those named above

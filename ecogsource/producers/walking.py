@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from ecogsource.buffers import Buffer, SelectedBuffer
+from ecogsource.indexing import Selection
 from ecogsource.producers.windows import Windows, window_selection
 
 if TYPE_CHECKING:
@@ -19,11 +20,10 @@ __all__ = ["Origin", "Span", "Walker", "is_on_disk", "narrow", "shifted", "walk"
 
 Origin: TypeAlias = "Buffer | Stream"
 
-# Reading ahead pays where reading waits for a disk or a decoder: where a chunk takes longer (in
-# seconds) than handing it from thread to thread, and bytes come slower (per second) than from
-# memory. Both are found out by reading for a while.
-_HANDING_OVER = 1e-4
-_MEMORY_SPEED = 1.5e9
+# Reading ahead saves the shorter of the times that reading a chunk and using it take, and costs the
+# time of handing it from thread to thread (in seconds). Which is more is found out by going through
+# chunks until so much time was spent on reading.
+_HANDING_OVER = 1.5e-4
 _TRIAL = 5e-3
 
 
@@ -50,7 +50,7 @@ def walk(
         Rising windows; they may overlap.
     prefetch : int, optional
         How many windows to read ahead in the background. By default one, if the data are on disk
-        and the first windows show that reading takes long enough.
+        and the first windows show that it saves time.
 
     Yields
     ------
@@ -73,39 +73,41 @@ def as_walker(origin: Origin, axis: int) -> Walker | None:
 def _read_windows(
     buffer: Buffer, axis: int, windows: Sequence[slice], prefetch: int | None
 ) -> Iterator[np.ndarray]:
-    shape = buffer.shape
+    def prepare(window: slice) -> tuple[Selection, np.ndarray]:
+        selection = window_selection(buffer.shape, axis, window)
+        return selection, np.empty(selection.shape, buffer.dtype)
 
-    def read(window: slice) -> np.ndarray:
-        selection = window_selection(shape, axis, window)
-        out = np.empty(selection.shape, buffer.dtype)
-        buffer.read_into(selection, out)
-        return out
+    def fill(prepared: tuple[Selection, np.ndarray]) -> np.ndarray:
+        buffer.read_into(*prepared)
+        return prepared[1]
 
     if prefetch is None and not is_on_disk(buffer):
         prefetch = 0
     done = 0
     if prefetch is None:
-        spent, nbytes = 0.0, 0
-        while done < len(windows) and spent < _TRIAL:
+        reading, using = 0.0, 0.0
+        while done < len(windows) and reading < _TRIAL:
             start = perf_counter()
-            chunk = read(windows[done])
-            if done:  # the first read opens files
-                spent += perf_counter() - start
-                nbytes += chunk.nbytes
+            chunk = fill(prepare(windows[done]))
+            ready = perf_counter()
             yield chunk
             del chunk
+            if done:  # the first read opens files
+                reading += ready - start
+                using += perf_counter() - ready
             done += 1
-        is_slow = spent > _HANDING_OVER * (done - 1) and nbytes < _MEMORY_SPEED * spent
-        prefetch = int(is_slow)
-    rest = islice(windows, done, None)
+        prefetch = int(min(reading, using) > _HANDING_OVER * (done - 1))
+    # Who goes through the chunks allocates them: memory that goes from thread to thread is given
+    # back to the system each time, and getting it again costs as much as a fast read.
+    rest = map(prepare, islice(windows, done, None))
     if prefetch and done < len(windows):
         from ecogsource.datasource.prefetch import read_ahead
 
-        nbytes = window_selection(shape, axis, windows[done]).size * buffer.dtype.itemsize
-        yield from read_ahead(read, rest, depth=prefetch, nbytes=nbytes)
+        size = window_selection(buffer.shape, axis, windows[done]).size
+        nbytes = size * buffer.dtype.itemsize
+        yield from read_ahead(fill, rest, depth=prefetch, nbytes=nbytes)
         return
-    for window in rest:
-        yield read(window)
+    yield from map(fill, rest)
 
 
 def is_on_disk(buffer: Any) -> bool:
