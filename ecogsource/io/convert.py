@@ -15,7 +15,7 @@ from ecogsource.errors import FormatError
 from .info import RecordingInfo, StreamInfo
 from .layouts import BoundLayout
 from .packed import EVENTS_DATASET, describe_recording, event_table
-from .recording import Recording, read_info
+from .recording import Recording, read_info, refuse_gaps
 
 if TYPE_CHECKING:
     from ecogsource.buffers import Buffer
@@ -97,6 +97,8 @@ def convert(
         )
     info = read_info(path, format=format, **options)
     recording = Recording(info, gaps=gaps)
+    for stream in info.streams if gaps == "raise" else ():
+        refuse_gaps(info, stream)
     if not info.streams:
         raise FormatError(f"{info.path!r} holds no continuous data to convert")
     sources = _sources(info, recording)

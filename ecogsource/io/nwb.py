@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["matches", "read_info"]
 
 _CLOCK_TOLERANCE = 0.5
-_FEW_GAPS = 10
+_FEW_GAPS = 3
 
 
 def matches(path: Path, head: bytes) -> bool:

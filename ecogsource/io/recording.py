@@ -150,7 +150,7 @@ class Recording:
         self._main = info.stream(stream).name if info.streams or stream is not None else None
         if gaps == "raise" and self._main is not None:
             # Other streams, such as events of a behaviour, refuse when they are asked for.
-            _refuse_gaps(info, info.stream(self._main))
+            refuse_gaps(info, info.stream(self._main))
         self.streams: Mapping[str, MappedSource] = _Streams(info.stream_names, self._make)
         self._segments: dict[str, list[SegmentSource]] = {}
 
@@ -233,7 +233,7 @@ class Recording:
         if len(info.segments) == 1:
             return _source(info, self._open(info, info.segments[0]))
         if self.gaps == "raise":
-            _refuse_gaps(self.info, info)
+            refuse_gaps(self.info, info)
         if info.gaps and self.gaps == "segment":
             raise GapError(
                 f"stream {name!r} has {len(info.gaps)} gaps, so it is no single source; "
@@ -270,7 +270,8 @@ def _filled(info: StreamInfo, parts: list[Buffer], fill_value: float) -> Buffer:
     return GapFillBuffer(parts, [s.start_sample - origin for s in info.segments], fill_value)
 
 
-def _refuse_gaps(info: RecordingInfo, stream: StreamInfo) -> None:
+def refuse_gaps(info: RecordingInfo, stream: StreamInfo) -> None:
+    """Raise `GapError`, saying where the first gap is, if a stream has gaps."""
     if not stream.gaps:
         return
     expected, came = stream.gaps[0]

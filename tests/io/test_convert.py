@@ -62,6 +62,22 @@ def test_annotations_and_gaps(tmp_path: Path) -> None:
         assert recording.source.units == "uV"
 
 
+def test_gaps_of_every_stream_count(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.nwb", "w") as file:
+        file.attrs["nwb_version"] = "2.5.0"
+        for name, n in (("one", 100), ("two", 60)):
+            group = file.create_group(f"acquisition/{name}")
+            group.attrs["neurodata_type"] = "TimeSeries"
+            group["data"] = ramp(1, n)[0]
+            late = np.where(np.arange(n) > 70 - n, 9.0, 0.0) * (name == "two")
+            group["timestamps"] = np.arange(n) / 100 + late
+    assert open_recording(tmp_path / "a.nwb").source.shape == (1, 100)
+    with pytest.raises(GapError, match="'two' has 1 gaps"):
+        convert(tmp_path / "a.nwb", tmp_path / "a.h5")
+    convert(tmp_path / "a.nwb", tmp_path / "a.h5", gaps="segment")
+    assert_equal_recordings(tmp_path / "a.nwb", tmp_path / "a.h5", gaps="segment")
+
+
 def test_existing_files(tmp_path: Path) -> None:
     path = Edf().write(tmp_path / "a.edf")
     out = convert(path, tmp_path / "a.h5")

@@ -76,25 +76,17 @@ def read_annotations(header: EdfHeader, n_records: int) -> Events:
     CorruptDataError
         If an annotation cannot be parsed.
     """
-    onsets: list[float] = []
-    durations: list[float] = []
-    texts: list[str] = []
-    for number, signal in enumerate(header.annotation_signals):
-        for _, position, data in _signal_bytes(header, signal, n_records):
-            for index, tal in enumerate(data.split(b"\x00")):
-                for onset, duration, text in _parse_tal(tal, (header.path, position)):
-                    # The first text of a record's first TAL is empty: it keeps the time.
-                    if text or (number, index) != (0, 0):
-                        onsets.append(onset)
-                        durations.append(duration)
-                        texts.append(text)
-    keep = [i for i, text in enumerate(texts) if text]
-    return Events(
-        [onsets[i] for i in keep],
-        [texts[i] for i in keep],
-        "annotation",
-        duration=[durations[i] for i in keep],
-    )
+    found = [
+        (onset, duration, text)
+        for signal in header.annotation_signals
+        for _, position, data in _signal_bytes(header, signal, n_records)
+        for tal in data.split(b"\x00")
+        for onset, duration, text in _parse_tal(tal, (header.path, position))
+        # The time-keeping annotations are those without a text.
+        if text
+    ]
+    onsets, durations, texts = zip(*found, strict=True) if found else ((), (), ())
+    return Events(onsets, texts, "annotation", duration=durations)
 
 
 def _signal_bytes(
