@@ -13,6 +13,7 @@ from ecogsource.buffers.storage.threads import run
 from ecogsource.memory import check_allocation
 from ecogsource.params import load_params
 from ecogsource.windows import split as splitting
+from ecogsource.windows.advice import announce
 from ecogsource.windows.draws import BLOCK, mixed_order, raw_words, spread_words
 from ecogsource.windows.options import common_type, events_of, one_of, positive, strata_of, word
 from ecogsource.windows.parts import choose_channels, find_parts, set_units
@@ -299,8 +300,7 @@ class WindowDataset:
     # -- reading -------------------------------------------------------------------------------
 
     def __getitem__(self, index: int) -> Any:
-        number = operator.index(index)
-        if not -self._count <= number < self._count:
+        if not -self._count <= (number := operator.index(index)) < self._count:
             raise IndexError(f"window {index} of {self._count}")
         number %= self._count
         if self._stride is None:
@@ -361,6 +361,8 @@ class WindowDataset:
         count = load_params().workers if workers is None else workers
         if out.nbytes < _THREAD_BYTES:
             count = 1
+        places = zip(parts[order].tolist(), starts[order].tolist(), strict=True)
+        announce(((self._parts[part], start) for part, start in places), self.length)
         pieces = np.array_split(order, max(1, min(len(order), count * _RUNS_PER_WORKER)))
 
         def work(piece: NDArray[np.intp]) -> None:
@@ -440,8 +442,7 @@ class WindowDataset:
         size = positive(size, "size")
         order = mixed_order(self.seed, self.epoch, self._count) if shuffle else None
         stop = self._count - self._count % size if drop_last else self._count
-        first, readers = shard
-        for start in range(first * size, stop, readers * size):
+        for start in range(shard[0] * size, stop, shard[1] * size):
             numbers = np.arange(start, min(stop, start + size))
             yield numbers if order is None else order[numbers]
 

@@ -1,0 +1,55 @@
+"""Exactly the bytes of the windows of a batch are announced, before they are read."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from ecogsource import FlatBuffer, MappedSource
+from ecogsource.windows import DataFile, WindowDataset
+from ecogsource.windows.advice import announce
+from tests.windows.helper import write_recording
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Collect what the system is told."""
+    calls = []
+
+    def advise(fd, offset, nbytes, advice):
+        calls.append((os.readlink(f"/proc/self/fd/{fd}"), offset, nbytes))
+
+    if not hasattr(os, "posix_fadvise"):
+        pytest.skip("this system takes no advice")
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    return calls
+
+
+def test_the_bytes_of_a_batch_are_announced_in_their_order(tmp_path, told):
+    paths = [write_recording(tmp_path, rec_id=f"r{n}", n_samples=500)[0] for n in range(3)]
+    windows = WindowDataset([DataFile(path) for path in paths], 20, n_windows=40)
+    windows.batch(range(40))
+    expected = sorted(windows.locate(i)[:2] for i in range(40))
+    assert told == [(str(paths[n]), start * 12, 240) for n, start in expected]
+
+
+def test_what_is_no_run_of_bytes_is_read_without(tmp_path, told):
+    path, data = write_recording(tmp_path, n_samples=500)
+    data.tofile(path)
+    windows = WindowDataset([DataFile(path, order="channels"), data], 20, stride=20)
+    assert np.array_equal(windows.batch([3])[0], data[:, 60:80])
+    assert told == []
+
+
+def test_a_header_is_counted_and_a_missing_file_is_for_the_reader(tmp_path, told):
+    path = tmp_path / "flat.bin"
+    path.write_bytes(b"12345678" + bytes(4 * 100))
+    source = MappedSource(FlatBuffer(path, "<i2", (-1, 2), offset=8), transpose=True)
+    windows = WindowDataset(source, 10, stride=50)
+    windows.batch([1])
+    assert told == [(str(path), 8 + 50 * 4, 40)]
+    path.unlink()
+    announce([(windows._parts[0], 50)], 10)
+    assert len(told) == 1
