@@ -325,7 +325,8 @@ def _filter_groups(
         else:
             filter_causal(kernel, read, put, grid.samples, block_length=grid.tile_samples)
 
-    groups = [g for g in range(grid.shape[0]) if not skip(g)] if signal.rows else []
+    empty = not (signal.rows and signal.samples)
+    groups = [] if empty else [group for group in range(grid.shape[0]) if not skip(group)]
     run_jobs(
         work,
         groups,

@@ -81,10 +81,14 @@ class _Bar:
         self._done += 1
         if self._bar is not None:
             self._bar.update()
-        elif self._wanted is not False and time.monotonic() >= self._due:
+        elif self._wanted is not False and time.monotonic() >= self._due and self._worthwhile():
             from tqdm.auto import tqdm
 
             self._bar = tqdm(initial=self._done, **self._options)
+
+    def _worthwhile(self) -> bool:
+        """Tell whether anything is left to watch, or a bar was asked for."""
+        return bool(self._wanted) or self._done != self._options["total"]
 
     def close(self) -> None:
         if self._bar is not None:

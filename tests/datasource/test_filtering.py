@@ -189,9 +189,13 @@ def test_refusals(tmp_path: Path) -> None:
         source.filter_array(inplace=False, design_kwargs=BAND)
 
 
-def test_no_channels() -> None:
+def test_no_channels_or_no_samples() -> None:
     source = PlainArraySource(X.copy(), channel_mask=np.zeros(7, bool), fs=FS)
     assert source.filter_array(inplace=False, design_kwargs=BAND).shape == (0, 5000)
+    empty = PlainArraySource(np.zeros((3, 0)), fs=FS)
+    forward = {"filtfilt": False}
+    result = empty.filter_array(inplace=False, design_kwargs=BAND, filt_kwargs=forward)
+    assert result.shape == (3, 0)
 
 
 # -- references --------------------------------------------------------------------------------
