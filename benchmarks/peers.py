@@ -65,9 +65,13 @@ class Peer:
 
     def read(self, request: Request) -> np.ndarray:
         """Read a request: channels x time, C order."""
-        if not self.layout.time_first:
-            return np.ascontiguousarray(self.get((request.channels, request.times)))
-        return np.ascontiguousarray(self.get((request.times, request.channels)).T)
+        if self.layout.time_first:
+            found = self.get((request.times, request.channels)).T
+        else:
+            found = self.get((request.channels, request.times))
+        result = np.ascontiguousarray(found)
+        # Some hand out a view of a map, of which nothing was read yet.
+        return result.copy() if isinstance(result, np.memmap) else result
 
 
 class Ours(Peer):

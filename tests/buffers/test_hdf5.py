@@ -222,6 +222,34 @@ class Spy:
         self.dataset[key] = value
 
 
+@pytest.mark.parametrize("fill", [False, True])
+def test_windows_over_many_small_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bool
+) -> None:
+    data = np.arange(9000 * 62, dtype="f4").reshape(9000, 62)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        x = file.create_dataset("x", data.shape, ">f4", chunks=(1875, 4))
+        x[: 5000 if fill else 9000] = data[: 5000 if fill else 9000]
+        data = x[()].astype("f4")
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    windows = (
+        np.s_[1000:2500],
+        np.s_[1875:3750, 4:60],
+        np.s_[10:4100, 3:61],
+        np.s_[4000:9000, 1:],
+        np.s_[:, 3:9],
+        np.s_[1000:3000, 8:40:2],
+        np.s_[100:3000:2],
+        np.s_[7, :],
+    )
+    for group in (1 << 19, 1 << 14):
+        monkeypatch.setattr("ecogsource.buffers.storage.grouped.GROUP_BYTES", group)
+        same(buffer, data, windows)
+        same(buffer.T, data.T, tuple(np.s_[:, i[0]] for i in windows if isinstance(i, tuple)))
+        scaled = HDF5Buffer.from_path(tmp_path / "a.h5", "x", units_scale=(1.0, 0.5))
+        same(scaled, (data + np.float32(1)) * np.float32(0.5), windows)
+
+
 @pytest.mark.parametrize("chunks", [None, (5, 300), True])
 def test_no_list_or_stride_reaches_the_library(tmp_path: Path, chunks: object) -> None:
     truth = TRUTH.copy()

@@ -22,6 +22,7 @@ from ecogsource.buffers.storage.grid import (
     length,
     lowered,
 )
+from ecogsource.buffers.storage.grouped import read_grouped
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
 from ecogsource.buffers.storage.place import Affine, place
@@ -142,6 +143,8 @@ class ChunkedStorage:
         handle = self._pool.acquire(self.layout.path, self._signature)
         try:
             handle.check(self._signature)
+            if self._read_grouped(handle, selectors, out, affine):
+                return
             cells = self._cells(selectors)
             if self.layout.filters:
                 nbytes = len(cells) * self._nbytes
@@ -162,10 +165,26 @@ class ChunkedStorage:
         )
         return CELL_BYTES * touched + 3 * self._nbytes * min(touched, load_params().workers)
 
-    def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
+    def _read_grouped(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> bool:
+        if self.layout.filters or len(self.chunks) != 2 or (affine and affine.varies):
+            return False
+        height, width = self.chunks
+        shape = (height, width)
+        return read_grouped(handle, self._known_index(), shape, self.dtype, selectors, out, affine)
+
+    def _known_index(self) -> ChunkIndex:
         if self._index is None:
             self._index = self._load_index()
-        index = self._index
+        return self._index
+
+    def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
+        index = self._known_index()
         axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
         grid = np.ix_(*([p.cell for p in pieces] for pieces in axes))
         numbers = np.ravel_multi_index(grid, index.offsets.shape).ravel()

@@ -99,6 +99,7 @@ class Handle:
             raise _open_error(path, error) from error
         status = os.fstat(self.fd)
         self.identity = (status.st_dev, status.st_ino)
+        self.size = status.st_size
         self.path = path
         self.users = 0
         self._map: mmap.mmap | None = None
