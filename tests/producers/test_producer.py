@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -456,3 +457,31 @@ def test_reading_is_bounded_to_what_is_asked_for():
     asked.clear()
     assert len(list(pro)) == 2
     assert asked == [(700, 710), (710, 720)]
+
+
+class Endless:
+    """A recording of 10**11 samples, each of which is its own number."""
+
+    shape, dtype = (1, 10**11), np.dtype("i8")
+
+    def read(self, start, stop):
+        assert stop - start <= 10**6
+        return np.arange(start, stop)[None]
+
+
+def test_recordings_longer_than_32_bits_can_count():
+    pro = producer(Endless(), 10**6, -1)
+    assert (len(pro), pro.shape) == (10**5, (1, 10**11))
+    tail = producer(Endless(), 1000, -1, start=10**11 - 2500)
+    assert [int(chunk[0, -1]) for chunk in tail] == [10**11 - 1501, 10**11 - 501, 10**11 - 1]
+    lazy = pro.rechunk(1000).map(lambda x: x + 1, margin=5) * 2
+    same(lazy.slice(-3).to_array(), 2 * np.arange(10**11 - 2, 10**11 + 1)[None])
+    assert int(next(iter(lazy.flip()))[0, 0]) == 2 * 10**11
+
+
+def test_threads_share_a_producer(anything):
+    pro = producer(anything, 40, -1) * 3
+    cut = pro.rechunk(33)
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(lambda one: np.concatenate(list(one), axis=-1), [pro, cut] * 3):
+            same(got, X * 3)
