@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecogsource.indexing import plan_blocks
+from ecogsource.indexing import BlockPlan, plan_blocks
 from ecogsource.memory import effective_limit
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 # small enough to leave room for what is done with it.
 _COMFORTABLE = 32 * 2**20
 _SHARE_OF_LIMIT = 4
+# Handing a block from one thread to another takes about as long as reading one of this size.
+_WORTH_A_THREAD = 1 << 18
 
 
 def comfortable_length(item_bytes: int, storage_length: int | None = None) -> int:
@@ -52,6 +56,9 @@ class WalkingMixin:
     def read(self, index: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Read what an index selects; sources provide this."""
         raise TypeError(f"{type(self).__name__} cannot be read")
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
     def as_buffer(self) -> Buffer:
         """View the active channels as a buffer; sources provide this."""
@@ -105,12 +112,12 @@ class WalkingMixin:
             reverse=reverse,
             partial_block=partial_block,
         )
-        longest = max((abs(s.stop - s.start) for s in times[:1] if s.stop is not None), default=0)
+        longest = min(times.block_length, self.shape[1])
         return walk(
             self,
             ((slice(None), time) for time in times),
             block_bytes=longest * self.shape[0] * self.dtype.itemsize,
-            prefetch=self._read_ahead if prefetch is None else prefetch,
+            prefetch=prefetch,
             return_slice=return_slice,
         )
 
@@ -142,18 +149,15 @@ class WalkingMixin:
             Arrays of shape (channels, samples), in :attr:`units`.
         """
         rows = channel_slices(self, chans_per_block, use_max_memory=use_max_memory)
-        if prefetch is None:
-            prefetch = 0 if use_max_memory else self._read_ahead
-        first = rows[0].stop - rows[0].start if len(rows) else 0
+        if prefetch is None and use_max_memory:
+            prefetch = 0
         return walk(
             self,
             ((row, slice(None)) for row in rows),
-            block_bytes=first * self.shape[1] * self.dtype.itemsize,
+            block_bytes=min(rows.block_length, len(self)) * self.shape[1] * self.dtype.itemsize,
             prefetch=prefetch,
             return_slice=return_slice,
         )
-
-    _read_ahead = 0
 
 
 def block_slices(
@@ -164,7 +168,7 @@ def block_slices(
     *,
     reverse: bool,
     partial_block: bool,
-) -> Sequence[slice]:
+) -> BlockPlan:
     """Plan blocks of time of a source; see `WalkingMixin.iter_blocks`."""
     if block_length is None:
         sample_bytes = source.shape[0] * source.dtype.itemsize
@@ -181,7 +185,7 @@ def block_slices(
 
 def channel_slices(
     source: WalkingMixin, chans_per_block: int | None, *, use_max_memory: bool
-) -> Sequence[slice]:
+) -> BlockPlan:
     """Plan groups of channels of a source; see `WalkingMixin.iter_channels`."""
     if chans_per_block is None:
         channel_bytes = max(1, source.shape[1] * source.dtype.itemsize)
@@ -197,20 +201,23 @@ def walk(
     indices: Iterator[tuple[slice, slice]],
     *,
     block_bytes: int,
-    prefetch: int,
+    prefetch: int | None,
     return_slice: bool,
 ) -> Iterator[Any]:
-    """Read one index after the other, the next ones in the background if `prefetch` says so."""
-    if prefetch > 0:
-        from ecogsource.datasource.prefetch import read_ahead
-
-        places = list(indices)
-        blocks = read_ahead(source.read, places, depth=prefetch, nbytes=block_bytes)
-        yield from zip(blocks, places, strict=True) if return_slice else blocks
+    """Read one index after the other, the next ones in the background if that pays."""
+    if prefetch is None:
+        prefetch = source._read_ahead if block_bytes >= _WORTH_A_THREAD else 0
+    if prefetch < 1:
+        for index in indices:
+            block: np.ndarray = source.read(index)
+            yield (block, index) if return_slice else block
         return
-    for index in indices:
-        block: np.ndarray = source.read(index)
-        yield (block, index) if return_slice else block
+    from ecogsource.datasource.prefetch import read_ahead
+
+    wanted, places = itertools.tee(indices)
+    blocks = read_ahead(source.read, wanted, depth=prefetch, nbytes=block_bytes)
+    with closing(blocks):  # type: ignore[type-var]
+        yield from zip(blocks, places, strict=True) if return_slice else blocks
 
 
 def _chunk_length(source: WalkingMixin, axis: int) -> int | None:

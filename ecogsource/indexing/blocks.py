@@ -24,6 +24,11 @@ class BlockPlan(Sequence[slice]):
         self._start, self._stop, self._length, self._step = start, stop, length, step
         self._count, self._reverse = count, reverse
 
+    @property
+    def block_length(self) -> int:
+        """Length of a block that is full."""
+        return self._length
+
     def __len__(self) -> int:
         return self._count
 

@@ -337,6 +337,22 @@ class TestBlocks:
         assert {block.shape[1] for block in columns} <= {1, 2, 3, 4, 5}
         assert_same(np.concatenate(columns, axis=1), array)
 
+    def test_what_is_read_ahead_is_read_with_the_same_settings(self, source: MappedSource) -> None:
+        with OVERRIDE.set(memory_limit=2000):
+            with pytest.raises(MemoryBlowOutError):
+                list(source.iter_blocks(500, prefetch=1))
+            with source.big_slices():
+                (block,) = source.iter_blocks(500, prefetch=1)
+        assert block.shape == (8, 500)
+
+    def test_a_walk_over_years_begins_at_once(self) -> None:
+        endless = MappedSource(np.broadcast_to(np.int16(3), (2, 10**12)))
+        for prefetch in (0, 2):
+            blocks = endless.iter_blocks(10, return_slice=True, prefetch=prefetch)
+            block, (_, time) = next(blocks)
+            assert (block.shape, time) == ((2, 10), slice(0, 10))
+            blocks.close()
+
     def test_blocks_that_make_no_sense(self, source: MappedSource) -> None:
         with pytest.raises(ValueError, match="overlap is 20"):
             source.iter_blocks(10, 20)
