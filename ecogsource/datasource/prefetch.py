@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,22 +61,27 @@ class ThreadReader:
         ``read(index)`` returns an array. If it is the method of a source, the thread that asks
         allocates the array and the reader fills it.
 
+    recycle : bool
+        Use the memory of results again that nobody looks at any more.
+
     Notes
     -----
-    Who allocates matters: memory that one thread allocates and another frees goes back to the
-    system each time, and getting it again costs as much as reading a block that is cached.
+    Memory that goes back to the system between two blocks costs as much to get again as reading
+    a block that the system has cached.
     """
 
-    def __init__(self, read: Callable[..., NDArray[Any]]) -> None:
+    def __init__(self, read: Callable[..., NDArray[Any]], *, recycle: bool = False) -> None:
         self._read = read
+        self._memory = _Memory() if recycle else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-ahead")
 
     def submit(self, index: Any) -> Future[NDArray[Any]]:
         """Ask for a slice; parameters overridden for the calling thread hold for the reader."""
         context = contextvars.copy_context()
-        out = _empty_for(self._read, index)
-        if out is None:
+        form = _form_of(self._read, index)
+        if form is None:
             return self._pool.submit(context.run, self._read, index)
+        out = np.empty(*form) if self._memory is None else self._memory.empty(*form)
         return self._pool.submit(context.run, self._read, index, out)
 
     def close(self) -> None:
@@ -83,8 +89,10 @@ class ThreadReader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _empty_for(read: Callable[..., NDArray[Any]], index: Any) -> NDArray[Any] | None:
-    """Allocate what a source will read, if `read` is a source's; None if reading it will fail."""
+def _form_of(
+    read: Callable[..., NDArray[Any]], index: Any
+) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Tell shape and type of what a source will read; None if `read` is no source's, or fails."""
     source = getattr(read, "__self__", None)
     if not isinstance(source, ProcessingMixin) or read.__name__ != "read":
         return None
@@ -97,7 +105,34 @@ def _empty_for(read: Callable[..., NDArray[Any]], index: Any) -> NDArray[Any] | 
     except (IndexError, MemoryError):
         # The reader raises it again, in the place of the slice.
         return None
-    return np.empty(shape, owner.dtype)
+    return shape, owner.dtype
+
+
+def _references(arrays: list[NDArray[Any]], number: int) -> int:
+    return sys.getrefcount(arrays[number])
+
+
+# What is counted for an array that only its list holds; interpreters differ.
+_IDLE = _references([np.empty(0)], 0)
+
+
+class _Memory:
+    """Arrays that are handed out again once nobody else holds them, or a view of them."""
+
+    def __init__(self) -> None:
+        self._arrays: list[NDArray[Any]] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        idle = [n for n in range(len(self._arrays)) if _references(self._arrays, n) == _IDLE]
+        for number in idle:
+            if self._arrays[number].shape == shape:
+                return self._arrays[number]
+        # Of other shapes nothing is kept: blocks are equal but for the last.
+        for number in reversed(idle):
+            del self._arrays[number]
+        array: NDArray[Any] = np.empty(shape, dtype)
+        self._arrays.append(array)
+        return array
 
 
 def read_ahead(
@@ -143,7 +178,7 @@ def read_ahead(
         raise ValueError(f"prefetch depth must be at least 1, got {depth}")
     if nbytes:
         depth = max(1, min(depth, effective_limit() // nbytes - 1))
-    background = ThreadReader(read) if reader is None else reader
+    background = ThreadReader(read, recycle=True) if reader is None else reader
     waiting: deque[Pending] = deque()
     source = iter(indices)
     try:

@@ -17,6 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ecogsource.datasource import ElectrodeDataSource, MappedSource, PlainArraySource
 from ecogsource.datasource.prefetch import SliceCache, read_ahead
@@ -109,6 +111,31 @@ def test_the_asking_thread_allocates(
     assert all(block is out for block, out in zip(blocks, outs, strict=True))
     with OVERRIDE.set(memory_limit=1000), pytest.raises(MemoryBlowOutError):
         list(on_disk.iter_blocks(200, prefetch=1))
+
+
+def test_memory_is_used_again_when_nobody_looks(on_disk: MappedSource) -> None:
+    places = [block.ctypes.data for block in on_disk.iter_blocks(20, prefetch=1)]
+    assert len(places) == 20
+    assert len(set(places)) <= 4
+
+
+@given(keep=st.lists(st.sampled_from(["drop", "block", "view", "memory"]), max_size=12))
+def test_what_is_kept_stays_as_it_is(keep: list[str]) -> None:
+    source = MappedSource(X)
+    kept: list[tuple[Any, int]] = []
+    for number, block in enumerate(source.iter_blocks(40, prefetch=2)):
+        way = keep[number % len(keep)] if keep else "drop"
+        if way == "block":
+            kept.append((block, number))
+        elif way == "view":
+            kept.append((block.T[::2].T, number))
+        elif way == "memory":
+            kept.append((memoryview(block), number))
+    for piece, number in kept:
+        array = np.asarray(piece)
+        expected = X[:, 40 * number : 40 * number + 40]
+        step = 40 // array.shape[1]
+        np.testing.assert_array_equal(array, expected[:, ::step])
 
 
 def test_pickled_sources_leave_their_slices(on_disk: MappedSource) -> None:
