@@ -7,6 +7,7 @@ suggests to a careful user.
 from __future__ import annotations
 
 import importlib.metadata
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,13 @@ class Peer:
             found = self.get((request.channels, request.times))
         result = np.ascontiguousarray(found)
         # Some hand out a view of a map, of which nothing was read yet.
-        return result.copy() if isinstance(result, np.memmap) else result
+        return result.copy() if _is_map(result) else result
+
+
+def _is_map(array: object) -> bool:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
 
 
 class Ours(Peer):

@@ -97,6 +97,9 @@ def test_short_reads_go_on_until_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     rows = np.zeros((2, 5), np.uint8)
     handle.read_rows(rows, [0, 5])
     assert rows.tobytes() == b"0123456789"
+    rows[:] = 0
+    handle.read_adjacent(rows, 0)
+    assert rows.tobytes() == b"0123456789"
     with pytest.raises(CorruptDataError, match=r"ends early: 10 bytes wanted, 6 found.*byte 10"):
         handle.read(target, 4)
     handle.close()
@@ -162,6 +165,23 @@ def test_mapped_pages_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for _ in range(3):
         np.testing.assert_array_equal(buffer[:, 5], np.arange(10) * 100 + 5)
     assert handles.mapped_bytes() > 0
+
+
+def test_files_not_read_for_longest_give_back_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = HandlePool(3)
+    paths = [write(tmp_path / str(i)) for i in range(3)]
+    given: list[str] = []
+    monkeypatch.setattr(Handle, "give_back_pages", lambda self: given.append(self.path))
+    held = [pool.acquire(path, signature_of(path)) for path in paths]
+    full = iter([2 * handles.MAPPED_LIMIT, 2 * handles.MAPPED_LIMIT, 0])
+    monkeypatch.setattr(handles, "mapped_bytes", lambda: next(full))
+    held[0].touched(handles.COUNTED_BYTES)
+    assert given == [paths[1], paths[2]]
+    for handle in held:
+        pool.release(handle)
+    pool.clear()
 
 
 def test_systems_that_do_not_tell_what_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:

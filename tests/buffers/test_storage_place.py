@@ -110,6 +110,16 @@ def test_scales_what_several_lists_select() -> None:
     np.testing.assert_array_equal(out, 2 * block[np.ix_(*key)])
 
 
+def test_several_lists_beside_a_slice() -> None:
+    array = np.zeros((4, 5, 6), int)
+    expected = array.copy()
+    key = (np.array([3, 1]), slice(1, 5, 2), np.array([0, 5, 2]))
+    values = np.arange(2 * 2 * 3).reshape(2, 2, 3)
+    expected[np.ix_(key[0], np.arange(1, 5, 2), key[2])] = values
+    assign_outer(array, key, values)
+    np.testing.assert_array_equal(array, expected)
+
+
 def test_no_scale_is_no_affine() -> None:
     assert Affine.of(None) is None
 

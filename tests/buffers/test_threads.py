@@ -160,6 +160,26 @@ def _guarded(work: object, failures: list[object]) -> object:
     return guarded
 
 
+def test_the_oldest_chunks_make_room() -> None:
+    from ecogsource.buffers.storage.cache import ChunkCache
+
+    cache = ChunkCache()
+    owner = ("file", "data", None)
+    for number in range(5):
+        cache.put((owner, number), np.zeros(100, np.uint8), 250)
+    cache.put((owner, 9), np.zeros(300, np.uint8), 250)
+    assert [cache.get((owner, number)) is not None for number in (0, 3, 4, 9)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    cache.discard("other")
+    assert cache.info().nbytes == 200
+    cache.discard("file")
+    assert cache.info()[:3] == (2, 2, 0)
+
+
 def test_the_cache_decodes_each_chunk_once_and_stays_in_its_bounds(tmp_path: Path) -> None:
     truth = np.arange(16 * 10_000, dtype="i2").reshape(16, -1)
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -81,7 +81,7 @@ def read_grouped(
     part = np.s_[rows[0] // height : rows[-1] // height + 1, first : last + 1]
     offsets, sizes = index.offsets[part], index.sizes[part]
     nbytes = height * row_bytes
-    if offsets.min() < 0 or sizes.min() < nbytes or (offsets + nbytes).max() > handle.size:
+    if offsets.min() < 0 or sizes.min() < nbytes or (offsets + sizes).max() > handle.size:
         return False
 
     def read(group: _Group) -> None:
