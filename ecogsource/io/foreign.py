@@ -24,20 +24,28 @@ def matches(path: Path, head: bytes) -> bool:
     """Tell whether neo is there and knows the path."""
     if importlib.util.find_spec("neo") is None:
         return False
-    return _class_of(path) is not None
+    return bool(_candidates(path))
 
 
-def _class_of(path: Path) -> Any:
+_DIRECTORY_MODES = {"one-dir", "multi-file", "multi-dir"}
+
+
+def _candidates(path: Path) -> list[Any]:
+    """Readers of neo that may know a path, the likeliest first."""
     rawio = require("neo.rawio", "devices")
-    found = rawio.get_rawio(str(path))
+    found = rawio.get_rawio(str(path), exclusive_rawio=False)
     # Readers of raw data of no known meaning take anything, which is no recognition.
-    return None if found is None or found.__name__ in {"RawBinarySignalRawIO"} else found
+    named = [cls for cls in found if cls.__name__ != "RawBinarySignalRawIO"]
+    if path.is_dir():
+        return [cls for cls in named if cls.rawmode in _DIRECTORY_MODES]
+    return named
 
 
 def _reader(filename: str, name: str) -> Any:
     rawio = require("neo.rawio", "devices")
     cls = getattr(rawio, name)
-    where = "dirname" if cls.rawmode in {"one-dir", "multi-file", "multi-dir"} else "filename"
+    folder = cls.rawmode in _DIRECTORY_MODES and Path(filename).is_dir()
+    where = "dirname" if folder or cls.rawmode == "one-dir" else "filename"
     reader = cls(**{where: filename})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,24 +71,33 @@ def read_info(path: str | Path) -> RecordingInfo:
         If neo cannot parse it.
     """
     filename = str(path)
-    cls = _class_of(Path(path))
-    if cls is None:
+    candidates = _candidates(Path(path))
+    if not candidates:
         raise FormatError(f"{filename!r} is of no format that neo reads")
-    try:
-        reader = _reader(filename, cls.__name__)
-    except Exception as error:
-        # A parser of foreign files may fail in any way; whichever it is, the file is the cause.
-        raise CorruptDataError(
-            f"neo.rawio.{cls.__name__} cannot read it: {type(error).__name__}: {error}", filename
-        ) from error
+    reader = _first_that_parses(filename, candidates)
     blocks = reader.block_count()
     if blocks != 1:
         raise FormatError(f"{filename!r} holds {blocks} blocks; only one is supported")
     count = len(reader.header["signal_streams"])
     streams = tuple(_stream(filename, reader, index) for index in range(count))
-    header = {"reader": cls.__name__, "neo": repr(reader)}
-    events = partial(_events, filename, cls.__name__)
+    name = type(reader).__name__
+    header = {"reader": name, "neo": repr(reader)}
+    events = partial(_events, filename, name)
     return RecordingInfo(filename, "neo", streams, header, None, events)
+
+
+def _first_that_parses(filename: str, candidates: list[Any]) -> Any:
+    failures = []
+    for cls in candidates:
+        try:
+            return _reader(filename, cls.__name__)
+        except Exception as error:
+            # A parser of foreign files may fail in any way; whichever it is, the file is the cause.
+            failures.append((cls.__name__, error))
+    name, first = failures[0]
+    raise CorruptDataError(
+        f"neo.rawio.{name} cannot read it: {type(first).__name__}: {first}", filename
+    ) from first
 
 
 def _stream(filename: str, reader: Any, index: int) -> StreamInfo:

@@ -333,15 +333,16 @@ def _head(path: Path) -> bytes:
 
 def _candidates(path: Path, head: bytes) -> Iterator[Format]:
     """Formats that may fit: by content, then by extension alone, then those that take anything."""
+    anything = [f for f in _formats.values() if not f.extensions and not f.magics]
     if path.is_dir():
         for fmt in _formats.values():
             if any(next(path.glob(marker), None) is not None for marker in fmt.markers):
                 yield fmt
+        yield from anything
         return
     suffix = path.suffix.lower()
     by_content = [f for f in _formats.values() if any(_starts(head, m) for m in f.magics)]
     by_suffix = [f for f in _formats.values() if suffix in f.extensions and f not in by_content]
-    anything = [f for f in _formats.values() if not f.extensions and not f.magics]
     yield from by_content
     yield from by_suffix
     yield from anything

@@ -196,3 +196,28 @@ def test_recordings_say_what_they_are(tmp_path: Path) -> None:
         _ = recording.streams["x"]
     assert recording.info.sites is None
     assert recording.segments[0].start_sample == 0
+
+
+def test_a_folder_that_only_neo_reads(tmp_path: Path) -> None:
+    pytest.importorskip("neo")
+    # An empty channel of Neuralynx: 16 kB of text, then records.
+    header = (
+        "######## Neuralynx Data File Header\r\n-FileType NCS\r\n-RecordSize 1044\r\n"
+        "-CheetahRev 5.7.4\r\n-AcqEntName CSC1\r\n-NumADChannels 1\r\n-ADChannel 0\r\n"
+        "-SamplingFrequency 1000\r\n-ADBitVolts 0.00001\r\n-InputRange 1000\r\n"
+        "-DspLowCutFilterEnabled False\r\n-HardwareSubSystemName x\r\n"
+        "-TimeCreated 2021/03/02 04:05:06\r\n-TimeClosed 2021/03/02 04:05:07\r\n"
+    )
+    data = header.encode().ljust(16384, b"\0")
+    for record in range(3):
+        head = np.array([record * 512_000], "<u8").tobytes()
+        head += np.array([0, 1000, 512], "<u4").tobytes()
+        data += head + np.arange(512, dtype="<i2").tobytes()
+    (tmp_path / "CSC1.ncs").write_bytes(data)
+    with open_recording(tmp_path) as recording:
+        assert recording.info.format == "neo"
+        assert recording.info.header["reader"] == "NeuralynxRawIO"
+        values = np.tile(np.arange(512), 3)
+        np.testing.assert_array_equal(recording.source.raw[0, :], values)
+        assert (recording.source.fs, len(recording.events)) == (1000, 0)
+        assert recording.source.units == "uV"
