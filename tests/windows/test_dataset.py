@@ -18,6 +18,7 @@ from ecogsource import (
     MappedSource,
     MemoryBlowOutError,
     PlainArraySource,
+    open_recording,
 )
 from ecogsource.datasets import load_experiment_auto
 from ecogsource.demos import make_lab
@@ -408,3 +409,15 @@ def test_the_real_grid(shared_data):
     assert len(windows) == 40
     assert windows.n_starts == 9751
     check(windows, [stored])
+
+
+def test_a_real_recording_with_gaps(shared_data):
+    path = shared_data / "edf" / "edfarray" / "edfPlusD.edf"
+    segments = open_recording(path, gaps="segment").segments
+    windows = WindowDataset(path, 150, stride=10)
+    assert len(windows.sources) == len(segments) == 6
+    check(windows, [segment[:] for segment in segments])
+    train, test = WindowDataset(path, 60, seed=1).split("time", (0.6, 0.4))
+    assert len(train) > len(test) > 0
+    whole = train.split("file", (1.0,))[0]
+    assert len(whole) == len(train)
