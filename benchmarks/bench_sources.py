@@ -73,12 +73,13 @@ def bench_prefetch(folder: Path, *, smoke: bool) -> Row:
         source.mirror(filename=path, writeable=False, chunks=(16, 16384), compression=1)
     source = MappedSource(HDF5Buffer.from_path(path, "data"))
     block = 16384 * 4
-    tone = np.random.default_rng(0).standard_normal((200, 200))
+    tone = np.random.default_rng(0).standard_normal((4, 16384))
+    sos = signal.butter(4, (1, 200), "bandpass", fs=2000, output="sos")
 
     def compute(repeats: int) -> None:
-        # Matrices small enough for BLAS to stay on one core, on data that fit its cache.
+        # On data that fit a cache: about half a millisecond each, with the GIL released.
         for _ in range(repeats):
-            np.sort(tone, axis=1)
+            signal.sosfilt(sos, tone)
 
     def walk(prefetch: int, repeats: int) -> None:
         clear_chunk_cache()
@@ -90,13 +91,23 @@ def bench_prefetch(folder: Path, *, smoke: bool) -> Row:
         (read,) = best_of(3, lambda: walk(0, 0))
         (one,) = best_of(3, lambda: compute(20))
         repeats = max(1, round(read / n_blocks / (one / 20)))
-        read, alone, both = best_of(
+
+        def side_by_side() -> None:
+            child = os.fork()
+            if child == 0:
+                compute(repeats * n_blocks)
+                os._exit(0)
+            walk(0, 0)
+            os.waitpid(child, 0)
+
+        read, alone, both, floor = best_of(
             5,
             lambda: walk(0, 0),
             lambda: compute(repeats * n_blocks),
             lambda: walk(2, repeats),
+            side_by_side,
         )
-    note = f"read {read:.2f} s, compute {alone:.2f} s"
+    note = f"read {read:.2f} s, compute {alone:.2f} s, in two processes at once {floor:.2f} s"
     return row("iterate, prefetch", both, "longer of read, compute", max(read, alone), 1.15, note)
 
 
