@@ -40,10 +40,10 @@ INTAN_MICROVOLTS = 0.195
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Tell whether h5py recognises a file, wherever its user block ends."""
+    """Tell whether h5py recognises a file, wherever its user block ends, or its name says so."""
     import h5py
 
-    return bool(h5py.is_hdf5(path))
+    return bool(h5py.is_hdf5(path)) or path.suffix.lower() in {".h5", ".hdf", ".hdf5", ".mat"}
 
 
 def read_info(
@@ -84,6 +84,7 @@ def read_info(
         If the file was truncated.
     """
     filename = str(path)
+    _refuse_old_matlab(Path(path))
     with open_file(filename) as file:
         packed = read_packed(filename, file) if dataset is None else None
         if packed is not None and (fs, transpose, units, gain) == (None,) * 4:
@@ -105,6 +106,16 @@ def read_info(
     streams.sort(key=_rank)
     streams[0] = _main(streams[0], units, gain)
     return RecordingInfo(filename, "hdf5", tuple(streams), header)
+
+
+def _refuse_old_matlab(path: Path) -> None:
+    with path.open("rb") as stream:
+        head = stream.read(10)
+    if head == b"MATLAB 5.0":
+        raise FormatError(
+            f"{str(path)!r} is a MATLAB file of version 5 to 7.2 (byte 0 starts {head!r}), which is "
+            "not HDF5. Save it with save(..., '-v7.3')"
+        )
 
 
 def _rank(stream: StreamInfo) -> tuple[int, int]:

@@ -79,8 +79,11 @@ def test_files_without_a_recording(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="it is empty"):
         open_recording(tmp_path / "b.h5")
     (tmp_path / "c.h5").write_bytes(b"not at all HDF5")
-    with pytest.raises(FormatError, match="no known format"):
+    with pytest.raises(FormatError, match="is not an HDF5 file"):
         open_recording(tmp_path / "c.h5")
+    (tmp_path / "c.mat").write_bytes(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(200))
+    with pytest.raises(FormatError, match=r"version 5 to 7\.2 .*save\(\.\.\., '-v7\.3'\)"):
+        open_recording(tmp_path / "c.mat")
 
 
 # -- MATLAB ----------------------------------------------------------------------------------------
