@@ -113,7 +113,7 @@ def _refuse_old_matlab(path: Path) -> None:
         head = stream.read(10)
     if head == b"MATLAB 5.0":
         raise FormatError(
-            f"{str(path)!r} is a MATLAB file of version 5 to 7.2 (byte 0 starts {head!r}), which is "
+            f"{str(path)!r} is a MATLAB file of version 5 to 7.2 (byte 0: {head!r}), which is "
             "not HDF5. Save it with save(..., '-v7.3')"
         )
 
