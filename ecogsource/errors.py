@@ -32,7 +32,7 @@ class EcogSourceError(Exception):
     """Base class of all errors raised by ecogsource."""
 
 
-class MemoryBlowOutError(EcogSourceError, MemoryError):
+class MemoryBlowOutError(MemoryError, EcogSourceError):
     """An operation would allocate more than the memory limit allows."""
 
 

@@ -19,8 +19,9 @@ from ecogsource.buffers import (
     as_buffer,
 )
 from ecogsource.datasource import PlainArraySource
-from ecogsource.errors import JoinError, ReadOnlyError
+from ecogsource.errors import JoinError, MemoryBlowOutError, ReadOnlyError
 from ecogsource.indexing import normalize_outer
+from ecogsource.params import OVERRIDE
 from tests.oracle import assert_same, check_read, check_write
 from tests.strategies import make_array
 
@@ -73,6 +74,18 @@ def test_a_layout_that_can_do_nothing_says_so() -> None:
     with pytest.raises(TypeError, match="without dimensions"):
         len(Buffer((), "i2"))
     assert buffer.raw is buffer
+    assert buffer._temporary_bytes(normalize_outer(0, (3,))) == 0
+
+
+def test_what_a_list_takes_beside_its_result() -> None:
+    buffer = ArrayBuffer(np.zeros((2, 100)))
+    assert buffer._temporary_bytes(normalize_outer(np.s_[:, [5, 1, 2]], (2, 100))) == 48
+    assert buffer._temporary_bytes(normalize_outer(np.s_[:, 5:9], (2, 100))) == 0
+    with OVERRIDE.set(memory_limit=3_000_000):
+        wide = ArrayBuffer(np.zeros((2, 100_000)))
+        assert wide[:, ::-1].shape == (2, 100_000)
+        with pytest.raises(MemoryBlowOutError, match="temporary"):
+            wide[:, np.r_[5, 0:99_999]]
 
 
 def test_bad_writes_may_be_logged_instead(caplog: pytest.LogCaptureFixture) -> None:
@@ -94,6 +107,9 @@ def test_values_that_do_not_fit() -> None:
     buffer[[]] = 1
     buffer[[0, 1], [1, 2]] = 5
     assert buffer[1, 2] == 5
+    scaled = ArrayBuffer(np.zeros(3), 2.0)
+    scaled[1] = 5
+    assert scaled.array.tolist() == [0, 2.5, 0]
 
 
 def test_what_becomes_a_buffer(tmp_path: Path) -> None:
@@ -115,6 +131,7 @@ def test_what_becomes_a_buffer(tmp_path: Path) -> None:
 def test_a_read_only_view() -> None:
     array = np.zeros((3, 4))
     view = ReadOnlyBuffer(ArrayBuffer(array, 2.0))
+    assert view[1:, 2].tolist() == [0, 0]
     with pytest.raises(ReadOnlyError):
         view[0] = 1
     with pytest.raises(ReadOnlyError):
@@ -134,6 +151,7 @@ class TestJoins:
         joined = (part + part) + (part + part)
         assert len(joined.buffers) == 4
         assert joined.shape == (2, 12)
+        joined.write_from(normalize_outer(np.s_[:, 3:3], joined.shape), np.zeros((2, 0)))
         rows = BufferBinder([part, part], axis=0)
         assert len((rows + part).buffers) == 3
         assert (rows + part).shape == (6, 3)

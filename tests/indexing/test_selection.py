@@ -145,6 +145,7 @@ def test_blocks_cover_the_axis(
 def test_planning_a_recording_of_years_takes_no_memory() -> None:
     plan = plan_blocks(10**11, 1000)
     assert len(plan) == 10**8
+    assert plan.block_length == 1000
     assert plan[-1] == slice(10**11 - 1000, 10**11)
 
 
