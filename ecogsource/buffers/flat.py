@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class FlatBuffer(Buffer):
 
     def __init__(
         self,
-        filename: str | os.PathLike[str],
+        filename: str | bytes | os.PathLike[str],
         dtype: DTypeLike,
         shape: int | tuple[int, ...],
         *,
@@ -62,7 +62,7 @@ class FlatBuffer(Buffer):
         units_scale: Any = None,
         writeable: bool = False,
     ) -> None:
-        path = os.path.abspath(filename)  # noqa: PTH100 - resolve() would follow links
+        path = os.path.abspath(os.fsdecode(filename))  # noqa: PTH100 - resolve() would follow links
         stored = np.dtype(dtype)
         if order not in ("C", "F"):
             raise FormatError(f"order must be 'C' or 'F', got {order!r}")
@@ -70,7 +70,7 @@ class FlatBuffer(Buffer):
             raise FormatError(f"offset must be at least 0, got {offset}")
         if stored.hasobject or stored.itemsize == 0:
             raise FormatError(f"numbers of type {stored} cannot be read from a file")
-        lengths = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+        lengths = tuple(np.atleast_1d(np.asarray(shape, dtype=object)))
         signature = signature_of(path)
         full = _fit_shape(path, signature.size - offset, stored, lengths)
         super().__init__(full, stored, units_scale=units_scale, filename=path, writeable=writeable)

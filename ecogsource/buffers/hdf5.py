@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecogsource.buffers.base import Buffer
+from ecogsource.buffers.storage.h5file import dataset_of
 from ecogsource.buffers.storage.hdf5 import HDF5Storage
 from ecogsource.buffers.storage.place import Affine
 from ecogsource.indexing import Selection
@@ -37,7 +38,9 @@ class HDF5Buffer(Buffer):
     Raises
     ------
     DataPathError
-        If a virtual or external dataset lacks a file it needs.
+        If it is a file or a group, or if a virtual or external dataset lacks a file it needs.
+    TypeError
+        If it is nothing of h5py.
 
     See Also
     --------
@@ -51,7 +54,14 @@ class HDF5Buffer(Buffer):
         real_slices: bool = False,  # noqa: FBT001, FBT002 - a fixed signature
         raise_bad_write: bool = True,  # noqa: FBT001, FBT002 - a fixed signature
     ) -> None:
+        if not hasattr(dataset, "file"):
+            raise TypeError(
+                f"expected an open h5py.Dataset, got {type(dataset).__name__}; "
+                "HDF5Buffer.from_path(filename, dataset) opens one by name"
+            )
         file = dataset.file
+        if not hasattr(dataset, "shape"):
+            dataset = dataset_of(file, dataset.name or "/")  # raises: it is a file or a group
         mode = "r" if file.mode == "r" else "r+"
         path = os.path.abspath(file.filename)  # noqa: PTH100 - resolve() would follow links
         storage = HDF5Storage(path, dataset.name or "", mode=mode, dataset=dataset)
@@ -60,7 +70,7 @@ class HDF5Buffer(Buffer):
     @classmethod
     def from_path(
         cls,
-        filename: str | os.PathLike[str],
+        filename: str | bytes | os.PathLike[str],
         dataset: str,
         *,
         units_scale: Any = None,
@@ -99,7 +109,7 @@ class HDF5Buffer(Buffer):
         """
         if mode not in ("r", "r+"):
             raise ValueError(f"mode must be 'r' or 'r+', got {mode!r}")
-        path = os.path.abspath(filename)  # noqa: PTH100 - resolve() would follow links
+        path = os.path.abspath(os.fsdecode(filename))  # noqa: PTH100 - resolve() would follow links
         buffer = cls.__new__(cls)
         storage = HDF5Storage(path, dataset, mode=mode)
         buffer._start(storage, units_scale, raise_bad_write=raise_bad_write)

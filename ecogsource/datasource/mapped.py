@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike, fspath
+from os import PathLike, fsdecode
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,7 @@ class MappedSource(ElectrodeDataSource):
         JoinError
             If the files do not fit together.
         """
-        single = isinstance(files, (str, PathLike)) or not isinstance(files, Sequence)
+        single = isinstance(files, (str, bytes, PathLike)) or not isinstance(files, Sequence)
         parts = [files] if single else list(files)
         axis = 0 if transpose else -1
 
@@ -246,8 +246,8 @@ def _hdf5_buffer(
     mode: str,
     real_slices: bool,  # noqa: FBT001
 ) -> HDF5Buffer:
-    if isinstance(part, (str, PathLike)):
-        return HDF5Buffer.from_path(fspath(part), field, units_scale=scale, mode=mode)
+    if isinstance(part, (str, bytes, PathLike)):
+        return HDF5Buffer.from_path(fsdecode(part), field, units_scale=scale, mode=mode)
     if field not in part:
         return HDF5Buffer.from_path(part.filename, field)
     return HDF5Buffer(part[field], scale, real_slices)

@@ -310,6 +310,8 @@ def find_format(path: str | Path, name: str | None = None) -> Format:
         return _formats[name]
     if not path.exists():
         raise DataPathError(f"no such file or folder: {str(path)!r}")
+    if not path.is_dir() and not path.is_file():
+        raise FormatError(f"{str(path)!r} is not a regular file")  # a pipe would never answer
     head = b"" if path.is_dir() else _head(path)
     for fmt in _candidates(path, head):
         with damage_is_typed(path):
