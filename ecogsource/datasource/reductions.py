@@ -195,7 +195,11 @@ def mean(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None) -> np.n
 
 
 def variance(
-    source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None, ddof: float, root: Callable[..., Any]
+    source: Blocks,
+    axes: tuple[int, ...],
+    dtype: DTypeLike | None,
+    ddof: float,
+    root: Callable[..., Any],
 ) -> np.ndarray:
     """Variance, or a function of it.
 
