@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,10 +17,12 @@ import numpy as np
 from ecogsource.batch.execution import Job, Target
 from ecogsource.batch.plan import Batch
 from ecogsource.batch.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ecogsource.buffers import Buffer
+from ecogsource.datasource.origin import files_of
 from ecogsource.errors import FormatError
 from ecogsource.safefile import check_disk_space, file_lock, publish
 
-__all__ = ["OutputFile", "job_key", "settled"]
+__all__ = ["OutputFile", "job_key", "refuse_input", "settled"]
 
 
 def job_key(job: Job, batches: list[Batch], mode: str) -> str:
@@ -36,19 +40,14 @@ def job_key(job: Job, batches: list[Batch], mode: str) -> str:
     Returns
     -------
     str
-        Hash of the input (name, size, time of change, shape), the function's name and code, its
-        arguments, and the limits. How it is cut is left out: the answer does not depend on it.
+        Hash of the input (how it is read, and of each file its name, size and time of change),
+        the function's name and code, its arguments, and the limits. How it is cut is left out:
+        the answer does not depend on it.
     """
     reader, function = job.reader, job.function
-    path = getattr(reader.data, "filename", None)
-    state = None
-    if path is not None:
-        with suppress(OSError):
-            found = Path(path).stat()
-            state = (str(path), found.st_size, found.st_mtime_ns)
     parts = (
         mode,
-        state,
+        _input(reader.data),
         reader.shape,
         reader.dtype.str,
         reader.buffer_size,
@@ -61,6 +60,47 @@ def job_key(job: Job, batches: list[Batch], mode: str) -> str:
         ).hexdigest(),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _input(data: Buffer) -> tuple[str, list[Any]]:
+    """Describe what is read: the recipe of the buffer, and the state of its files."""
+    content = hashlib.sha256()
+
+    def add(part: pickle.PickleBuffer) -> None:
+        content.update(part.raw())
+
+    try:
+        # Numbers in memory are part of the recipe: they pass by here without being copied.
+        content.update(pickle.dumps(data, protocol=5, buffer_callback=add))
+    except (pickle.PicklingError, TypeError, AttributeError):
+        # What has no recipe cannot be recognised again: it is a work of its own.
+        return uuid.uuid4().hex, []
+    states = []
+    for name in files_of(data):
+        with suppress(OSError):
+            found = Path(name).stat()
+            states.append((name, found.st_size, found.st_mtime_ns))
+    return content.hexdigest(), states
+
+
+def refuse_input(path: Path, data: Buffer) -> None:
+    """Refuse an output that would replace a file that the job reads.
+
+    Parameters
+    ----------
+    path : Path
+        The output file.
+    data : Buffer
+        What the job reads.
+
+    Raises
+    ------
+    ValueError
+        If `path` is, by whatever name, a file of `data`.
+    """
+    for name in files_of(data):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise ValueError(f"{str(path)!r} is a file which this job reads; choose another name")
 
 
 def _named(function: Callable[..., Any] | None) -> str:

@@ -17,7 +17,7 @@ from ecogsource.batch.execution import (
     run_ordered,
     worker_pool,
 )
-from ecogsource.batch.output import OutputFile, job_key, place_of, settled
+from ecogsource.batch.output import OutputFile, job_key, place_of, refuse_input, settled
 from ecogsource.batch.plan import Batch
 from ecogsource.datasource.prefetch import read_ahead
 from ecogsource.errors import BatchError
@@ -98,6 +98,7 @@ def write_file(
     params : dict
         ``dtype, n_channels, data_order``.
     """
+    refuse_input(path, job.reader.data)
     key = job_key(job, batches, "single" if job.single else "multi")
     found = settled(path, if_file_exists, key)
     if found is None:

@@ -16,7 +16,7 @@ from ecogsource.buffers import Buffer, BufferBinder
 if TYPE_CHECKING:
     from ecogsource.datasource.base import ElectrodeDataSource
 
-__all__ = ["job_key", "leaf_buffers", "origin_of", "package_version"]
+__all__ = ["files_of", "job_key", "leaf_buffers", "origin_of", "package_version"]
 
 
 def package_version() -> str:
@@ -36,6 +36,45 @@ def leaf_buffers(buffer: Buffer) -> Iterator[Buffer]:
         yield from leaf_buffers(buffer.buffer)  # type: ignore[attr-defined]
     else:
         yield buffer
+
+
+def files_of(data: Any) -> list[str]:
+    """Return the names of the files that something reads, each once.
+
+    Parameters
+    ----------
+    data : Buffer or object of this package
+        Buffers are found wherever they are kept: in views, joins, pipelines.
+
+    Returns
+    -------
+    list of str
+        Absolute names.
+    """
+    names: dict[str, None] = {}
+    waiting, seen = [data], {id(data)}
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Buffer) and item.filename is not None:
+            names[item.filename] = None
+        for inner in _held_by(item):
+            if id(inner) not in seen:
+                seen.add(id(inner))
+                waiting.append(inner)
+    return list(names)
+
+
+def _held_by(item: Any) -> list[Any]:
+    """Return what an object of ours, or a plain container, holds."""
+    if isinstance(item, (list, tuple)):
+        return list(item)
+    if isinstance(item, dict):
+        return list(item.values())
+    if not type(item).__module__.startswith("ecogsource."):
+        return []
+    slots = [name for kind in type(item).__mro__ for name in getattr(kind, "__slots__", ())]
+    inner = [getattr(item, name) for name in slots if hasattr(item, name)]
+    return [*inner, *getattr(item, "__dict__", {}).values()]
 
 
 def _file_record(buffer: Buffer) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecogsource.datasource.origin import files_of
 from ecogsource.errors import FormatError
 from ecogsource.producers.windows import along
 from ecogsource.safefile import atomic_path
@@ -26,6 +27,11 @@ def save(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any])
         raise FormatError(
             f"cannot write {str(path)!r}: the suffix must be one of {', '.join(sorted(_WRITERS))}"
         )
+    for name in files_of(pro._origin):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise ValueError(
+                f"{str(path)!r} is a file which this producer reads; choose another name"
+            )
     with atomic_path(path, nbytes=pro.nbytes) as temporary:
         write(pro, temporary, dataset, attributes)
     return path
