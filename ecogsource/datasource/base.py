@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from html import escape
@@ -71,7 +72,8 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMi
     ------
     FormatError
         If the buffer is not two-dimensional, if there are electrode channels that the buffer
-        does not have, or if a mask, the names or an aligned array have the wrong length.
+        does not have, if a mask, the names or an aligned array have the wrong length, or if
+        `fs` is not a positive number.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMi
         self.data_buffer = data_buffer
         self.electrode_field = electrode_field
         self.fs = None if fs is None else float(fs)
+        if self.fs is not None and not 0 < self.fs < math.inf:
+            raise FormatError(f"fs must be a positive number of Hz, or None, got {fs}")
         self.units = units
         self._transpose = transpose
         self._raise_on_big_slice = raise_on_big_slice
