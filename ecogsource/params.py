@@ -197,6 +197,8 @@ def _read_ini(path: Path) -> dict[str, str]:
             section,
             key,
         ) from error
+    except OSError as error:
+        raise ConfigError(f"the parameter file cannot be read: {error.strerror}", path) from error
     for section in parser.sections():
         if section != SECTION:
             raise ConfigError(
