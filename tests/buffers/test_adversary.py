@@ -46,3 +46,25 @@ def test_names_of_bytes_are_the_same_names(path):
     np.zeros(3, "i2").tofile(path.with_suffix(".bin"))
     flat = FlatBuffer(bytes(path.with_suffix(".bin")), "i2", -1)
     assert flat.filename == str(path.with_suffix(".bin"))
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("options", [{}, {"chunks": (2, 2), "scaleoffset": 0}])
+def test_a_file_that_took_the_name_of_an_open_one(tmp_path, mode, options):
+    values = np.arange(80, dtype="i2").reshape(8, 10)
+    path = tmp_path / "data.h5"
+
+    def put(stored):
+        with h5py.File(tmp_path / "new.h5", "w") as file:
+            file.create_dataset("data", data=stored, **options)
+        (tmp_path / "new.h5").replace(path)
+
+    put(values)
+    old = HDF5Buffer.from_path(path, "data", mode=mode)
+    assert np.array_equal(old[:], values)
+    put(values + 1)
+    with HDF5Buffer.from_path(path, "data", mode=mode) as new:
+        assert np.array_equal(new[:], values + 1)
+        with pytest.raises(OSError, match="replaced|changed"):
+            old[:]
+    old.close()

@@ -115,6 +115,17 @@ def _listing(file: h5py.File) -> str:
     return f"It has: {', '.join(found[:LISTED])}{more}"
 
 
+def _is_current(file: h5py.File, path: str) -> bool:
+    """Tell whether an open file is valid, and still the one of that name."""
+    if not file.id.valid:
+        return False
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the path is a plain string
+    except OSError:
+        return True  # deleted: what is open is all there is
+    return os.path.samestat(status, os.fstat(file.id.get_vfd_handle()))
+
+
 class FilePool:
     """Files opened by h5py, for what needs the library.
 
@@ -140,10 +151,11 @@ class FilePool:
         """Return a file open for reading (or writing); call and use with `lock` held."""
         self._check_process()
         writer = self._writers.get(path)
-        if writer is not None and writer.id.valid:
+        if writer is not None and _is_current(writer, path):
             return writer
         file = self._readers.get(path)
-        if file is None or not file.id.valid:
+        if file is None or not _is_current(file, path):
+            self.forget(path)
             file = self._readers[path] = open_file(path)
         self._readers.move_to_end(path)
         while len(self._readers) > self.limit:
@@ -154,7 +166,9 @@ class FilePool:
         """Return a file open for writing; call and use with `lock` held."""
         self._check_process()
         file = self._writers.get(path)
-        if file is None or not file.id.valid:
+        if file is None or not _is_current(file, path):
+            if file is not None and file.id.valid:
+                file.close()
             self.forget(path)
             file = self._writers[path] = open_file(path, "r+")
         return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from ecogsource.buffers.storage.layout import (
 )
 from ecogsource.buffers.storage.library import LibraryReader
 from ecogsource.buffers.storage.place import Affine
-from ecogsource.errors import CorruptDataError, ReadOnlyError
+from ecogsource.errors import CorruptDataError, DataPathError, ReadOnlyError
 
 if TYPE_CHECKING:
     import h5py
@@ -152,8 +153,17 @@ class HDF5Storage:
             if self._dataset.id.valid:
                 return self._dataset
             self._dataset = None
+        self._refuse_another()
         file = FILES.reader(self._path) if self.mode == "r" else FILES.writer(self._path)
         return dataset_of(file, self._name)
+
+    def _refuse_another(self) -> None:
+        """Raise if another file has taken the name of the one that was described."""
+        layout = getattr(self, "layout", None)
+        if layout is None or layout.signature is None or not Path(self._path).exists():
+            return
+        if signature_of(self._path)[:2] != layout.signature[:2]:
+            raise DataPathError(f"{self._path!r} was replaced after it was opened. Open it again.")
 
     def _library(self) -> LibraryReader:
         layout = self.layout
