@@ -286,11 +286,13 @@ def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry'
         rhd, nsx = rhd_file(folder, 64, fast), nsx_file(folder, 64, fast)
         oe = oebin_folder(folder, 64, fast)
         plans = [
-            ("EDF 64 ch", edf, 1000, neo_reader("EDFRawIO", filename=str(edf))),
             ("RHD 64 ch", rhd, 5000 if smoke else 20_000, _intan(rhd)),
             ("NSx 64 ch", nsx, 5000 if smoke else 30_000, _blackrock(nsx)),
             ("Open Ephys binary 64 ch", oe, 1000, _openephys(oe)),
         ]
+        if installed("pyedflib"):
+            # neo reads EDF through it.
+            plans.insert(0, ("EDF 64 ch", edf, 1000, neo_reader("EDFRawIO", filename=str(edf))))
         for label, path, length, reader in plans:
             rows += window_rows(label, path, length, reader, repeats)
         rows += bdf_rows(bdf, repeats)
