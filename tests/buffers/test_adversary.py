@@ -68,3 +68,15 @@ def test_a_file_that_took_the_name_of_an_open_one(tmp_path, mode, options):
         with pytest.raises(OSError, match="replaced|changed"):
             old[:]
     old.close()
+
+
+def test_which_open_file_is_still_the_one_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        assert _is_current(file, str(path))
+        path.rename(tmp_path / "b.h5")
+        # What is open is all there is of that name.
+        assert _is_current(file, str(path))
+        h5py.File(path, "w").close()
+        assert not _is_current(file, str(path))
+    assert not _is_current(file, str(path))
