@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
 from ecogsource import FlatBuffer, HDF5Buffer, MappedSource
+from ecogsource.buffers.storage.h5file import _is_current
 from ecogsource.errors import DataPathError
 
 
