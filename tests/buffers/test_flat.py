@@ -204,3 +204,14 @@ def test_the_large_path_is_numpy_too(
         patch.setattr(storage, "SPAN_BYTES", 60)
         patch.setattr(storage, "WANTED_BYTES", 8)
         np.testing.assert_array_equal(buffer.oindex[key], expected)
+
+
+def test_long_runs_with_a_gain_for_every_channel(tmp_path: Path) -> None:
+    array = np.arange(4 * 200_000, dtype=np.int16).reshape(4, 200_000)
+    array.tofile(tmp_path / "gains.dat")
+    gains = np.array([0.5, 2.0, 0.25, 4.0])[:, None]
+    buffer = FlatBuffer(tmp_path / "gains.dat", "<i2", array.shape, units_scale=gains)
+    expected = array.astype(np.float32) * gains.astype(np.float32)
+    np.testing.assert_array_equal(buffer[:], expected)
+    np.testing.assert_array_equal(buffer[[3, 1]], expected[[3, 1]])
+    np.testing.assert_array_equal(buffer[2], expected[2])

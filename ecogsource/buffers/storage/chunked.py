@@ -307,7 +307,7 @@ class ChunkedStorage:
         selectors: Sequence[Selector],
         out: np.ndarray,
     ) -> Callable[[_Cell], None] | None:
-        """Return what reads runs of bytes straight to their place.
+        """Return what copies runs of bytes from the map straight to their place.
 
         ``None`` if that cannot be done for all chunks: they must be there, be wanted as they are,
         and their rows be few or long.
@@ -325,19 +325,13 @@ class ChunkedStorage:
             cell.size >= self._nbytes and 0 <= cell.offset <= end - cell.size for cell in cells
         ):
             return None
-        strides, step = self._strides, self._strides[0]
+        chunks, dtype = self.chunks, self.dtype
 
         def read(cell: _Cell) -> None:
             target = out[cell.where]
-            begin = cell.offset
-            for key, stride in zip(cell.local, strides, strict=True):
-                begin += key.start * stride  # type: ignore[union-attr]
-            if target.ndim == 1:
-                handle.read(target, begin)
-            elif len(target[0]) == width:
-                handle.read_adjacent(target, begin)
-            else:
-                handle.read_rows(target, range(begin, begin + len(target) * step, step))
+            block = np.ndarray(chunks, dtype, handle.map(), cell.offset)
+            np.copyto(target, block[cell.local])
+            handle.touched(target.nbytes)
 
         return read
 

@@ -37,6 +37,8 @@ TILE_BYTES = 1 << 19
 SPAN_BYTES = 1 << 20
 WANTED_BYTES = 1 << 16
 RUN_BYTES = 1 << 12
+# Shorter runs that are cast or scaled are taken from the map, without a scratch array.
+LONG_RUN_BYTES = 1 << 18
 DENSE = 0.3
 # What one access to a map brings in around it.
 FAULT_BYTES = 1 << 16
@@ -121,7 +123,7 @@ class ContiguousStorage:
                 self._read_one_run(handle, selectors, out, affine)
             elif nbytes <= SMALL_BYTES:
                 self._read_small(handle, selectors, out, affine)
-            elif run_bytes >= RUN_BYTES:
+            elif run_bytes >= (RUN_BYTES if self._as_stored(out, affine) else LONG_RUN_BYTES):
                 self._read_runs(handle, selectors, axis, out, affine)
             else:
                 self._read_boxes(handle, selectors, out, affine)
@@ -229,19 +231,22 @@ class ContiguousStorage:
 
         def work(tile: tuple[slice, ...]) -> None:
             target = whole[tile]
-            direct = scale is None and target.dtype == self.dtype and _rows_fit(target, axis)
-            block = target
-            if not direct:
-                memory = scratch(target.size * self.dtype.itemsize)
-                block = np.frombuffer(memory, self.dtype).reshape(target.shape)
             starts = [p[t.start : t.stop] for p, t in zip(positions, tile, strict=False)]
-            begin = base + tile[axis].start * self._strides[axis]
-            handle.read_rows(_rows(block, axis), self._offsets(begin, starts))
-            if not direct:
-                full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
-                copy_into(target, block, None if scale is None else scale.at(full))
+            offsets = self._offsets(base + tile[axis].start * self._strides[axis], starts)
+            if self._as_stored(target, scale) and _rows_fit(target, axis):
+                handle.copy_rows(_rows(target, axis), offsets)
+                return
+            memory = scratch(target.size * self.dtype.itemsize)
+            block = np.frombuffer(memory, self.dtype).reshape(target.shape)
+            handle.read_rows(_rows(block, axis), offsets)
+            full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
+            copy_into(target, block, None if scale is None else scale.at(full))
 
         run(work, list(grid_slices(whole.shape[: axis + 1], edges)), out.size * self.dtype.itemsize)
+
+    def _as_stored(self, target: np.ndarray, scale: Affine | None) -> bool:
+        """Tell whether numbers go to a target as they are."""
+        return scale is None and target.dtype == self.dtype
 
     def _offsets(self, begin: int, starts: Sequence[Sequence[int]]) -> Sequence[int]:
         """Return where the row of each combination of positions begins."""
