@@ -126,9 +126,12 @@ class Buffer:
         ------
         ValueError
             If `out` has another shape.
+        TypeError
+            If `out` is of a type that `dtype` cannot be cast to within its kind.
         """
         if out.shape != selection.shape:
             raise ValueError(f"out has shape {out.shape}, the selection has {selection.shape}")
+        self._check_type(out)
         if out.size:
             self._read_into(selection, out)
 
@@ -155,6 +158,8 @@ class Buffer:
             If a new array would exceed the memory limit.
         ValueError
             If `out` does not have the shape of the result.
+        TypeError
+            If `out` is of a type that `dtype` cannot be cast to within its kind.
         """
         return self._read(normalize_index(index, self.shape), out)
 
@@ -165,6 +170,8 @@ class Buffer:
             out = np.empty(index.shape, self.dtype)
         elif out.shape != index.shape:
             raise ValueError(f"out has shape {out.shape}, the result has {index.shape}")
+        else:
+            self._check_type(out)
         if not out.size:
             return out
         target = index.view(out)
@@ -176,6 +183,13 @@ class Buffer:
         elif index.selection is not None:
             self._read_into(index.selection, target)
         return out
+
+    def _check_type(self, out: np.ndarray) -> None:
+        """Refuse to lose what NumPy's ``copyto`` refuses to lose, whatever storage is below."""
+        if out.dtype != self.dtype and not np.can_cast(self.dtype, out.dtype, "same_kind"):
+            raise TypeError(
+                f"values of type {self.dtype} cannot be read into an array of type {out.dtype}"
+            )
 
     def _guard(self, index: Index) -> None:
         nbytes = math.prod(index.shape) * self.dtype.itemsize

@@ -106,7 +106,7 @@ def normalize_index(index: Any, shape: tuple[int, ...]) -> Index:
     TypeError, ValueError
         As NumPy does, for slices whose members are not integers or whose step is zero.
     """
-    items = index if type(index) is tuple else (index,)
+    items = tuple(index) if isinstance(index, tuple) else (index,)
     plain = _plain(items, shape)
     if plain is not None:
         return Index(plain.shape, plain)
@@ -138,7 +138,7 @@ def normalize_outer(index: Any, shape: tuple[int, ...]) -> Selection:
         If a position is out of bounds, an array has more than one dimension, there are too many
         indices, or an object is no index.
     """
-    items = index if type(index) is tuple else (index,)
+    items = tuple(index) if isinstance(index, tuple) else (index,)
     plain = _plain(items, shape)
     if plain is not None:
         return plain
@@ -171,12 +171,20 @@ def _plain(items: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
         item = items[axis]
         kind = type(item)
         if kind is slice:
-            selectors.append(range(size)[item])
+            selectors.append(_range(item, size))
         elif kind is int:
             selectors.append(_position(item, axis, size))
         else:
             return None
     return Selection.of(tuple(selectors))
+
+
+def _range(item: slice, size: int) -> range:
+    chosen = range(size)[item]
+    if item.step is not None and len(chosen) == 1:
+        # A step past the end may be too large for what counts in bytes.
+        return range(chosen.start, chosen.start + 1)
+    return chosen
 
 
 def _position(position: int, axis: int, size: int) -> int:
@@ -260,7 +268,7 @@ def _entry(item: Any, axis: int, shape: tuple[int, ...]) -> _Entry:
     if item is None:
         return _Entry(-1)
     if isinstance(item, slice):
-        return _Entry(axis, range(shape[axis])[item])
+        return _Entry(axis, _range(item, shape[axis]))
     if isinstance(item, int):
         return _Entry(axis, _position(item, axis, shape[axis]))
     if item.dtype.kind == "b":

@@ -137,6 +137,21 @@ def test_the_caller_owns_the_memory(store: Layout, tmp_path: Path) -> None:
 
 
 @every_layout
+def test_out_of_a_type_that_would_lose_values_is_refused(store: Layout, tmp_path: Path) -> None:
+    array = make_array((4, 6), "<f8", 3)
+    buffer = store(array, tmp_path)
+    for index in (np.s_[1], np.s_[:, ::-1], np.s_[[3, 0]], np.s_[[3, 0], [2, 5]]):
+        whole = np.zeros(array[index].shape, np.int16)
+        with pytest.raises(TypeError, match="float64 cannot be read into .* int16"):
+            buffer.read(index, out=whole)
+        assert not whole.any()
+        single = np.zeros(whole.shape, np.float32)
+        np.testing.assert_array_equal(buffer.read(index, single), array[index].astype(np.float32))
+    with pytest.raises(TypeError, match="cannot be read into"):
+        buffer.read_into(normalize_outer(0, array.shape), np.zeros(6, np.int16))
+
+
+@every_layout
 def test_a_buffer_pickles(store: Layout, tmp_path: Path) -> None:
     array = make_array((6, 40), "<i2", 5)
     buffer = store(array, tmp_path, units_scale=(3, 0.5))

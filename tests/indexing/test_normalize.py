@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,20 @@ def test_what_an_orthogonal_index_refuses(index: Any, message: str) -> None:
 def test_an_orthogonal_index_takes_an_ellipsis() -> None:
     assert normalize_outer(np.s_[[1, 0], ...], (9, 7)).shape == (2, 7)
     assert normalize_outer(np.s_[[1, 0], ..., [3]], (9, 7)).shape == (2, 1)
+
+
+@pytest.mark.parametrize("step", [2**31, 2**63 - 1, 2**80, -(2**63), -(2**80)])
+def test_a_step_past_the_end_leaves_one_position(step: int) -> None:
+    start = 2 if step > 0 else 5
+    expected = Selection((range(start, start + 1), range(7)), (1, 7))
+    assert normalize_index(np.s_[start::step], (9, 7)).selection == expected
+    assert normalize_index(np.s_[..., start::step, :], (9, 7)).selection == expected
+
+
+def test_a_named_tuple_is_a_tuple() -> None:
+    array = np.arange(12).reshape(3, 4)
+    place = namedtuple("Place", "row column")
+    for index in (place(1, slice(0, 2)), place([0, 2], [1, 3])):
+        check_read(Carried(array), array, index)
+        if isinstance(index.row, int):
+            assert normalize_outer(index, array.shape) == normalize_outer(tuple(index), array.shape)
