@@ -77,7 +77,11 @@ def _params(args: argparse.Namespace) -> int:
         rows.append([name, shown])
     say(*table(rows))
     path = params.config_path()
-    say("", "from the packaged defaults" if path is None else f"from {path}")
+    if path is None:
+        default = params.user_config_path()
+        say("", f"from the packaged defaults; your own go into the parameter file {default}")
+    else:
+        say("", f"from the parameter file {path}")
     return 0
 
 

@@ -99,8 +99,8 @@ class Trip:
         self._draw(tour, picture)
         cache = format_bytes(load_params().chunk_cache)
         say(
-            f"Peak memory of the whole process: {format_bytes(peak_memory())}, of which decoded "
-            f"chunks may take {cache} (the parameter chunk_cache).",
+            f"Peak memory of the whole process: {format_bytes(peak_memory())}. Decoded chunks are "
+            f"kept up to {cache} (the parameter chunk_cache).",
             "",
         )
 

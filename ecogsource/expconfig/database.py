@@ -73,7 +73,7 @@ def _roots(extra_paths: Iterable[PathArg]) -> list[Path]:
         tried = ", ".join(str(root) for root in roots) or "the parameter user_sessions is empty"
         raise DataPathError(
             f"no folder of sessions found ({tried}); set user_sessions in the parameter file "
-            "or give extra_paths"
+            "(`ecogsource params` tells which) or give extra_paths"
         )
     return found
 

@@ -72,7 +72,8 @@ def read_info(
     if dtype is None:
         raise FormatError(
             f"{str(path)!r} is a raw binary file that does not say what it holds; give dtype= and "
-            "n_channels= (and fs=, order=, offset= where needed)"
+            "n_channels= (and fs=, order=, offset= where needed), on the command line --dtype and "
+            "--n-channels"
         )
     kind = _dtype(dtype)
     n = int(side.get("n_channels", 1)) if n_channels is None else int(n_channels)

@@ -7,6 +7,7 @@ Nothing here opens data; :mod:`ecogsource.io.recording` does.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,16 @@ from ecogsource.errors import CorruptDataError, DataPathError, EcogSourceError, 
 
 if TYPE_CHECKING:
     from .layouts import Layout
+
+# Opening again may succeed after these: they say nothing of the file's content.
+_REFUSALS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 __all__ = ["Event", "Events", "RecordingInfo", "Segment", "StreamInfo"]
 
@@ -44,13 +55,15 @@ def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
     CorruptDataError
         Instead of any error of parsing.
     DataPathError
-        Instead of the system's errors for files that are missing or may not be read.
+        Instead of the system's errors for files that are missing.
+    OSError
+        What the system refuses, such as a lack of permission or of descriptors, says it itself.
     """
     try:
         yield
     except EcogSourceError:
         raise
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataPathError(f"cannot open {str(error.filename or path)!r}: {error}") from error
     except (
         ArithmeticError,
@@ -63,6 +76,8 @@ def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
         ValueError,
         struct.error,
     ) as error:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            raise
         raise CorruptDataError(
             f"the file cannot be understood ({type(error).__name__}: {error}); it is damaged, or "
             "not quite of this format",

@@ -224,6 +224,7 @@ class Recording:
             + (f", {len(s.gaps)} gaps" if s.gaps else "")
             for s in self.info.streams
         ]
+        lines += [f"  warning: {text}" for text in self.info.warnings]
         return "\n".join(lines) + ">"
 
     # -- making sources ------------------------------------------------------------------------
@@ -328,11 +329,22 @@ def read_info(path: str | Path, *, format: str | None = None, **options: Any) ->
             f"format {fmt.name!r} has no option {', '.join(unknown)}; "
             f"it has: {', '.join(known) or 'none'}"
         )
+    _check_rate(options.get("fs"))
     with damage_is_typed(path):
         info: RecordingInfo = reader(path, **options)
     for text in info.warnings:
         logger.warning("%s: %s", path, text)
     return info
+
+
+def _check_rate(fs: Any) -> None:
+    """Refuse what the caller got wrong before it looks like damage of the file."""
+    try:
+        good = fs is None or float(fs) > 0
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise FormatError(f"fs={fs!r} is not a sampling rate in Hz")
 
 
 def open_recording(

@@ -321,7 +321,8 @@ def find_format(path: str | Path, name: str | None = None) -> Format:
     raise FormatError(
         f"{str(path)!r}{starts} is of no known format. Known extensions: "
         f"{' '.join(sorted({e for f in _formats.values() for e in f.extensions}))}. "
-        "A raw binary file needs dtype= and n_channels="
+        "A raw binary file needs dtype= and n_channels= (on the command line --dtype and "
+        "--n-channels)"
     )
 
 

@@ -13,7 +13,24 @@ from numpy.typing import NDArray
 
 from ecogsource.view.decimate import read_budget
 
-__all__ = ["channel_deviation", "evoked_average", "power_spectrum"]
+__all__ = ["channel_deviation", "channel_numbers", "evoked_average", "power_spectrum"]
+
+
+def channel_numbers(source: Any) -> NDArray[np.integer[Any]]:
+    """Number the channels of a source as its mask does, so that what looks bad can be masked.
+
+    Parameters
+    ----------
+    source : source or ndarray
+        Anything of shape (channels, time).
+
+    Returns
+    -------
+    ndarray, shape (channels,), int
+        Numbers that count masked channels too; plain positions where there is no mask.
+    """
+    mask = getattr(source, "binary_channel_mask", None)
+    return np.arange(source.shape[0]) if mask is None else np.flatnonzero(mask)
 
 
 def evoked_average(

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from ecogsource.view.decimate import read_envelope
 from ecogsource.view.grid import draw_grid
-from ecogsource.view.measure import channel_deviation, evoked_average, power_spectrum
+from ecogsource.view.measure import (
+    channel_deviation,
+    channel_numbers,
+    evoked_average,
+    power_spectrum,
+)
 from ecogsource.view.style import ACCENT, INK, MUTED, blank_axes, new_figure, picture_style
 
 if TYPE_CHECKING:
@@ -188,7 +193,7 @@ def draw_deviation(
         profile = panel.add_subplot()
         if deviation.max() > WIDE_RATIO * np.median(deviation) > 0:
             profile.set_yscale("log")
-        profile.bar(np.arange(len(deviation)), deviation, width=0.85, color=INK)
+        profile.bar(channel_numbers(source), deviation, width=0.85, color=INK)
         profile.set_xlabel("channel")
         profile.set_ylabel(f"standard deviation ({_units(source)})")
         profile.set_title("How much each channel varies")

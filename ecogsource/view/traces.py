@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecogsource.view.decimate import read_envelope
+from ecogsource.view.measure import channel_numbers
 from ecogsource.view.style import ACCENT, INK, MUTED, new_figure, picture_style
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def plot(
     ----------
     source : source or ndarray
         Channels x time. Its ``fs`` (Hz), ``units`` and ``channel_names`` are used where it has
-        them; without ``fs`` the time axis counts samples.
+        them; without ``fs`` the time axis counts samples, and without names channels have the
+        numbers that the channel mask counts.
     start, stop : int, optional
         The stretch to draw, in samples; the end of the recording by default. However long it is,
         little memory is used: see `read_envelope`.
@@ -139,7 +141,7 @@ def _middle_and_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _labels(source: Any, channels: Sequence[int]) -> list[str]:
     names = getattr(source, "channel_names", None)
     if names is None:
-        return [str(c) for c in channels]
+        names = channel_numbers(source)
     return [str(names[c]) for c in channels]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -74,6 +75,22 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match="cannot be read: Is a directory"):
         folder.read(memoryview(bytearray(3)), 0)
     folder.close()
+
+
+def test_what_the_system_refuses_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret.dat"
+    path.write_bytes(b"1234")
+    expected = signature_of(os.fspath(path))
+
+    def refuse(name: str, *flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*secret.dat'") as caught:
+        HandlePool(4).acquire(os.fspath(path), expected)
+    assert not isinstance(caught.value, FileNotFoundError)
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ecogsource.cli import build_parser, main
 from ecogsource.cli.text import duration, indented, peak_memory, table
 from ecogsource.errors import DataPathError
-from ecogsource.params import OVERRIDE
+from ecogsource.params import OVERRIDE, user_config_path
 
 SESSION = """\
 [session]
@@ -137,7 +137,16 @@ def test_params_shows_values_and_their_file(
     assert status == 0
     assert any(line.split() == ["local_exp", "/data"] for line in out)
     assert any(line.startswith("memory_limit") and "2 GB" in line for line in out)
-    assert out[-1] == f"from {config}"
+    assert out[-1] == f"from the parameter file {config}"
+
+
+def test_params_tells_where_the_file_goes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ECOGSOURCE_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    _, out, _ = run(capsys, "params")
+    assert out[-1].endswith(f"your own go into the parameter file {user_config_path()}")
 
 
 def test_sessions_lists_all_and_says_which_are_broken(

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ecogsource import view
@@ -53,6 +54,19 @@ def test_notebooks_know_how_to_show_a_picture() -> None:
     assert figure._repr_png_().startswith(b"\x89PNG")
     twin = pickle.loads(pickle.dumps(figure))
     assert len(twin.axes) == 1
+
+
+def test_channels_without_names_are_numbered_as_in_the_mask() -> None:
+    mask = np.ones(16, bool)
+    mask[[0, 5]] = False
+    source = MappedSource(noise(), channel_mask=mask)
+    (axes,) = view.plot(source, channels=[0, 4, 13]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "6", "15"]
+    page = view.overview(source)
+    bars = next(a for a in page.findobj(Axes) if a.get_xlabel() == "channel")
+    assert [round(b.get_x() + b.get_width() / 2) for b in bars.patches] == [
+        n for n in range(16) if mask[n]
+    ]
 
 
 def test_plot_counts_samples_without_a_rate() -> None:

@@ -26,6 +26,8 @@ __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 MAX_HANDLES = 128
 MAPPED_LIMIT = 384 * 2**20
 COUNTED_BYTES = 32 * 2**20
+# Other errors of the system, such as a lack of permission or of descriptors, say it themselves.
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 class Signature(NamedTuple):
@@ -47,21 +49,23 @@ def signature_of(path: str) -> Signature:
     Raises
     ------
     DataPathError
-        If there is no such file, or it may not be read.
+        If there is no such file.
     FormatError
         If the path is a folder.
+    OSError
+        As the system says, such as PermissionError.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - the path is a plain string on a hot path
-    except OSError as error:
-        raise _open_error(path, error) from error
+    except _ABSENT as error:
+        raise _absent_error(path, error) from error
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise FormatError(f"{path!r} is {what}, expected a file")
     return _signature(status)
 
 
-def _open_error(path: str, error: OSError) -> DataPathError:
+def _absent_error(path: str, error: OSError) -> DataPathError:
     return DataPathError(f"cannot open {path!r}: {error.strerror}. Was it moved or deleted?")
 
 
@@ -92,8 +96,8 @@ class Handle:
         self._give_back = give_back or Handle.give_back_pages
         try:
             self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError as error:
-            raise _open_error(path, error) from error
+        except _ABSENT as error:
+            raise _absent_error(path, error) from error
         status = os.fstat(self.fd)
         self.identity = (status.st_dev, status.st_ino)
         self.size = status.st_size
