@@ -26,7 +26,14 @@ from ecogsource.buffers.storage.grid import (
     slice_of,
 )
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
-from ecogsource.buffers.storage.place import Affine, assign_outer, copy_into, grid_slices, place
+from ecogsource.buffers.storage.place import (
+    Affine,
+    assign_outer,
+    copy_into,
+    copy_tile,
+    grid_slices,
+    place,
+)
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 
@@ -162,12 +169,20 @@ class ContiguousStorage:
         offset = self.offset
         for selector, stride in zip(selectors, self._strides, strict=True):
             offset += stride * (selector if isinstance(selector, int) else selector[0])
-        if affine is None and out.dtype == self.dtype and out.flags.c_contiguous:
+        if self._as_stored(out, affine) and out.flags.c_contiguous:
             handle.read(out, offset)
             return
-        memory = scratch(out.size * self.dtype.itemsize)
-        handle.read(memory, offset)
-        copy_into(out, np.frombuffer(memory, self.dtype).reshape(out.shape), affine)
+        self._copy_run(handle, offset, out, affine)
+
+    def _copy_run(
+        self, handle: Handle, offset: int, target: np.ndarray, affine: Affine | None
+    ) -> None:
+        """Transpose, cast and scale one run of bytes on its way from the map, in one piece.
+
+        Smaller pieces would stay nearer to the processor, but cost more calls than that gains.
+        """
+        copy_tile(target, np.ndarray(target.shape, self.dtype, handle.map(), offset), affine)
+        handle.touched(target.size * self.dtype.itemsize)
 
     def _read_boxes(
         self,
@@ -236,11 +251,15 @@ class ContiguousStorage:
             if self._as_stored(target, scale) and _rows_fit(target, axis):
                 handle.copy_rows(_rows(target, axis), offsets)
                 return
+            full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
+            part = None if scale is None else scale.at(full)
+            if axis == 0:
+                self._copy_run(handle, offsets[0], target, part)
+                return
             memory = scratch(target.size * self.dtype.itemsize)
             block = np.frombuffer(memory, self.dtype).reshape(target.shape)
             handle.read_rows(_rows(block, axis), offsets)
-            full = (*tile, *[slice(None)] * (target.ndim - axis - 1))
-            copy_into(target, block, None if scale is None else scale.at(full))
+            copy_into(target, block, part)
 
         run(work, list(grid_slices(whole.shape[: axis + 1], edges)), out.size * self.dtype.itemsize)
 

@@ -21,6 +21,7 @@ __all__ = [
     "Affine",
     "assign_outer",
     "copy_into",
+    "copy_tile",
     "drop_integers",
     "grid_slices",
     "place",
@@ -247,13 +248,14 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         Scaling, broadcastable to `target`.
     """
     if target.size <= TILE_ELEMENTS:
-        _copy_tile(target, source, affine)
+        copy_tile(target, source, affine)
         return
     for tile in _tiles(target, source):
-        _copy_tile(target[tile], source[tile], None if affine is None else affine.at(tile))
+        copy_tile(target[tile], source[tile], None if affine is None else affine.at(tile))
 
 
-def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+def copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    """Do what `copy_into` does in one piece."""
     if affine is None:
         np.copyto(target, source, casting="unsafe")
         return
