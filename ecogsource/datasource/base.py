@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from ecogsource.datasource.aligned import check_aligned
 from ecogsource.datasource.blocks import WalkingMixin
 from ecogsource.datasource.bridges import BridgeMixin
 from ecogsource.datasource.processing import ProcessingMixin
-from ecogsource.datasource.reducing import ReducingMixin
+from ecogsource.datasource.reducing import Axes, ReducingMixin
+from ecogsource.datasource.reductions import Blocks, normalize_axis
 from ecogsource.errors import FormatError
 from ecogsource.indexing import (
     Selection,
@@ -321,6 +323,10 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMi
         return self.shape[0]
 
     # -- the guard -----------------------------------------------------------------------------
+
+    def _blocks(self, name: str, axis: int | Axes | None) -> tuple[Blocks, Axes]:
+        walk = partial(self.iter_blocks, return_slice=True)
+        return Blocks(self.shape, self.dtype, 1, walk), normalize_axis(axis, 2)
 
     def _guarded(self) -> bool:
         return self._raise_on_big_slice and id(self) not in _UNGUARDED.get()

@@ -1,29 +1,28 @@
-"""The reductions that sources offer, with NumPy's signatures."""
+"""The reductions that sources and producers offer, with NumPy's signatures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ecogsource.datasource import reductions
+from ecogsource.datasource.reductions import Blocks
+
+Axes = tuple[int, ...]
 
 
 class ReducingMixin:
-    """Sums, extremes and moments over blocks of a source; nothing is read as a whole."""
+    """Sums, extremes and moments in one pass over blocks; nothing is read as a whole."""
 
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-    def iter_blocks(self, *, return_slice: bool) -> Iterator[Any]:
-        """Walk over time; sources provide this."""
+    def _blocks(self, name: str, axis: int | Axes | None) -> tuple[Blocks, Axes]:
+        """Give what is reduced, and its axes counted from the start; owners provide this."""
         raise TypeError(f"{type(self).__name__} has no blocks")
 
     def min(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         out: np.ndarray | None = None,
         *,
         keepdims: bool = False,
@@ -33,7 +32,7 @@ class ReducingMixin:
         Parameters
         ----------
         axis : int, tuple of int, or None
-            Axes to reduce; None for both.
+            Axes to reduce; None for all.
         out : numpy.ndarray, optional
             Where to put the result.
         keepdims : bool
@@ -42,32 +41,34 @@ class ReducingMixin:
         Returns
         -------
         numpy.ndarray or scalar
-            In :attr:`units`; NaN where a NaN was met.
+            In the units of the data; NaN where a NaN was met.
 
         Raises
         ------
         ValueError
             If there is nothing to reduce.
+        TypeError
+            If the data are no numbers, such as the items of a producer.
         """
-        axes = reductions.normalize_axis(axis)
-        result = reductions.extreme(self, np.minimum, axes)
+        blocks, axes = self._blocks("min", axis)
+        result = reductions.extreme(blocks, np.minimum, axes)
         return reductions.finish(result, axes, out, keepdims=keepdims)
 
     def max(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         out: np.ndarray | None = None,
         *,
         keepdims: bool = False,
     ) -> Any:
         """Largest value, as `numpy.max`; see :meth:`min`."""
-        axes = reductions.normalize_axis(axis)
-        result = reductions.extreme(self, np.maximum, axes)
+        blocks, axes = self._blocks("max", axis)
+        result = reductions.extreme(blocks, np.maximum, axes)
         return reductions.finish(result, axes, out, keepdims=keepdims)
 
     def sum(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
@@ -78,7 +79,7 @@ class ReducingMixin:
         Parameters
         ----------
         axis : int, tuple of int, or None
-            Axes to reduce; None for both.
+            Axes to reduce; None for all.
         dtype : dtype_like, optional
             Type of the sum; NumPy's choice by default.
         out : numpy.ndarray, optional
@@ -89,28 +90,28 @@ class ReducingMixin:
         Returns
         -------
         numpy.ndarray or scalar
-            In :attr:`units`. Single precision is added up in double.
+            In the units of the data. Single precision is added up in double.
         """
-        axes = reductions.normalize_axis(axis)
-        result = reductions.total(self, axes, dtype)
+        blocks, axes = self._blocks("sum", axis)
+        result = reductions.total(blocks, axes, dtype)
         return reductions.finish(result, axes, out, keepdims=keepdims)
 
     def mean(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
         keepdims: bool = False,
     ) -> Any:
         """Mean, as `numpy.mean`; parameters as for :meth:`sum`."""
-        axes = reductions.normalize_axis(axis)
-        result = reductions.mean(self, axes, dtype)
+        blocks, axes = self._blocks("mean", axis)
+        result = reductions.mean(blocks, axes, dtype)
         return reductions.finish(result, axes, out, keepdims=keepdims)
 
     def var(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
@@ -120,15 +121,15 @@ class ReducingMixin:
         """Variance, as `numpy.var`, by a stable single pass; parameters as for :meth:`sum`.
 
         `ddof` is subtracted from the number of values in the denominator. The result is in
-        squared :attr:`units`.
+        squared units.
         """
-        axes = reductions.normalize_axis(axis)
-        result = reductions.variance(self, axes, dtype, ddof, np.asarray)
+        blocks, axes = self._blocks("var", axis)
+        result = reductions.variance(blocks, axes, dtype, ddof, np.asarray)
         return reductions.finish(result, axes, out, keepdims=keepdims)
 
     def std(
         self,
-        axis: int | tuple[int, ...] | None = None,
+        axis: int | Axes | None = None,
         dtype: DTypeLike | None = None,
         out: np.ndarray | None = None,
         *,
@@ -136,6 +137,6 @@ class ReducingMixin:
         keepdims: bool = False,
     ) -> Any:
         """Spread: standard deviation, as `numpy.std`; parameters as for :meth:`var`."""
-        axes = reductions.normalize_axis(axis)
-        result = reductions.variance(self, axes, dtype, ddof, np.sqrt)
+        blocks, axes = self._blocks("std", axis)
+        result = reductions.variance(blocks, axes, dtype, ddof, np.sqrt)
         return reductions.finish(result, axes, out, keepdims=keepdims)

@@ -1,4 +1,4 @@
-"""Sums, extremes and moments of a source, one block at a time.
+"""Sums, extremes and moments of sources and producers, one block at a time.
 
 The types of the results are NumPy's. Means and variances are accumulated in double precision
 and merged block by block with the update of Chan, Golub and LeVeque (1983, The American
@@ -11,29 +11,42 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 
-class Blocks(Protocol):
-    """What a reduction needs of a source."""
+class Blocks(NamedTuple):
+    """What a reduction needs of data that are gone through block by block.
 
-    shape: tuple[int, int]
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the whole.
+    dtype : numpy.dtype
+        Type of the blocks.
+    time_axis : int
+        Axis along which the blocks lie, counted from the start.
+    walk : callable
+        Goes through all blocks once, with the index of each in the whole.
+    """
+
+    shape: tuple[int, ...]
     dtype: np.dtype
+    time_axis: int
+    walk: Callable[[], Iterator[tuple[np.ndarray, tuple[slice, ...]]]]
 
-    def iter_blocks(self, *, return_slice: bool) -> Iterator[Any]:
-        """Give blocks of time with the index of each."""
 
-
-def normalize_axis(axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+def normalize_axis(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
     """Give the axes of a reduction, counted from the start.
 
     Parameters
     ----------
     axis : int, tuple of int, or None
-        Axes of a two-dimensional array; None for both.
+        Axes of an array; None for all.
+    ndim : int
+        Its number of axes.
 
     Returns
     -------
@@ -48,14 +61,14 @@ def normalize_axis(axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
         If an axis is named twice.
     """
     if axis is None:
-        return 0, 1
+        return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
     normal = []
     for number in axes:
         position = operator.index(number)
-        if not -2 <= position < 2:
-            raise np.exceptions.AxisError(position, 2)
-        normal.append(position % 2)
+        if not -ndim <= position < ndim:
+            raise np.exceptions.AxisError(position, ndim)
+        normal.append(position % ndim)
     if len(set(normal)) != len(normal):
         raise ValueError("duplicate value in 'axis'")
     return tuple(sorted(normal))
@@ -126,10 +139,10 @@ def extreme(source: Blocks, ufunc: np.ufunc, axes: tuple[int, ...]) -> np.ndarra
         )
     result = np.empty(shape, source.dtype)
     started = False
-    for block, (_, time) in source.iter_blocks(return_slice=True):
+    for block, index in source.walk():
         part = ufunc.reduce(block, axis=axes, keepdims=True)
-        if 1 not in axes:
-            result[:, time] = part
+        if source.time_axis not in axes:
+            result[index] = part
         elif started:
             ufunc(result, part, out=result)
         else:
@@ -155,16 +168,16 @@ def total(source: Blocks, axes: tuple[int, ...], dtype: DTypeLike | None) -> np.
     numpy.ndarray
         The result with all axes kept.
     """
-    kind = np.zeros(0, source.dtype).sum(dtype=dtype).dtype
+    kind = np.zeros(1, source.dtype).sum(dtype=dtype, keepdims=True).dtype
     # Single precision loses digits over many blocks; their sums are added in double.
     working = np.float64 if kind in (np.float16, np.float32) else kind
     result = np.zeros(_kept_shape(source.shape, axes), working)
-    for block, (_, time) in source.iter_blocks(return_slice=True):
+    for block, index in source.walk():
         part = block.sum(axis=axes, keepdims=True, dtype=working)
-        if 1 in axes:
+        if source.time_axis in axes:
             result += part
         else:
-            result[:, time] = part
+            result[index] = part
     return result.astype(kind, copy=False)
 
 
@@ -235,21 +248,28 @@ def variance(
 
 def _sum_of_squares(source: Blocks, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Sum of squared distances from the mean, in one pass."""
-    squares, average, seen = np.zeros(shape), np.zeros(shape), 0
-    for block, (_, time) in source.iter_blocks(return_slice=True):
+    working = np.complex128 if source.dtype.kind == "c" else np.float64
+    squares, average, seen = np.zeros(shape), np.zeros(shape, working), 0
+    for block, index in source.walk():
         count = _count(block.shape, axes)
-        center = block.mean(axis=axes, keepdims=True, dtype=np.float64)
-        distance = block - center
-        part = np.square(distance, out=distance).sum(axis=axes, keepdims=True)
-        if 1 not in axes:
-            squares[:, time] = part
+        center = block.mean(axis=axes, keepdims=True, dtype=working)
+        part = _squared(block - center).sum(axis=axes, keepdims=True)
+        if source.time_axis not in axes:
+            squares[index] = part
             continue
         both = seen + count
         step = center - average
         average += step * (count / both)
-        squares += part + np.square(step) * (seen * count / both)
+        squares += part + _squared(step) * (seen * count / both)
         seen = both
     return squares
+
+
+def _squared(distance: np.ndarray) -> np.ndarray:
+    """Square of the absolute values; may overwrite them."""
+    if distance.dtype.kind == "c":
+        return np.square(distance.real) + np.square(distance.imag)
+    return np.square(distance, out=distance)
 
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -155,10 +156,13 @@ def normal_axis(axis: int, ndim: int) -> int:
     ------
     numpy.exceptions.AxisError
         If there is no such axis.
+    TypeError
+        If it is no whole number.
     """
-    if not -ndim <= axis < ndim:
-        raise np.exceptions.AxisError(axis, ndim)
-    return axis % ndim
+    position = operator.index(axis)
+    if not -ndim <= position < ndim:
+        raise np.exceptions.AxisError(position, ndim)
+    return position % ndim
 
 
 def join_origins(origins: Sequence[Origin], axis: int, length: int) -> Origin:
@@ -235,6 +239,12 @@ def _from_producer(data: Any, request: Request) -> Origin:
 def _from_buffer(data: Any, request: Request) -> Buffer:
     request.without_arguments(data)
     return as_buffer(data)
+
+
+def _from_hdf5(data: Any, request: Request) -> Buffer:
+    if not data:
+        raise ValueError("this HDF5 dataset is closed; open its file again, or pass its path")
+    return _from_buffer(data, request)
 
 
 def _from_array(data: np.ndarray, request: Request) -> Buffer:
@@ -324,8 +334,8 @@ _ADAPTERS = [
     Adapter("sources and readers of ours", _has("as_buffer"), _from_view),
     Adapter("recordings", _has("streams", "source"), _from_recording),
     Adapter("arrays", lambda data: isinstance(data, np.ndarray), _from_array),
-    Adapter("paths", lambda data: isinstance(data, str | os.PathLike), _from_path),
-    Adapter("HDF5", lambda data: type(data).__module__.startswith("h5py."), _from_buffer),
+    Adapter("paths", lambda data: isinstance(data, str | bytes | os.PathLike), _from_path),
+    Adapter("HDF5", lambda data: type(data).__module__.startswith("h5py."), _from_hdf5),
     Adapter("readers", _is_reader, _from_reader),
     Adapter("Zarr, Dask and other lazy arrays", _is_foreign, _from_foreign),
     Adapter("array-likes", _has("__array__"), _from_array_like),

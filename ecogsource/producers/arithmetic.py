@@ -38,6 +38,7 @@ class ArithmeticMixin(ProducerBase, NDArrayOperatorsMixin):
             )
         if kwargs.keys() & {"out", "where"}:
             raise TypeError("producers are never changed: there is no out= or where=")
+        inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
         whole = np.broadcast_shapes(*(np.shape(x) for x in inputs))
         first, axis = _leading(pros, whole)
         template: list[Any] = []
@@ -61,6 +62,8 @@ class _Slot(int):
 
 class _UfuncCall:
     """A universal function with some operands given; it takes the others."""
+
+    fresh = True
 
     def __init__(
         self, ufunc: np.ufunc, template: list[Any], kwargs: dict[str, Any], output: int

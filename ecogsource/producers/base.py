@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,11 @@ class ProducerBase:
         overlap: int = 0,
         prefetch: int | None = None,
     ) -> None:
-        self._origin, self.axis = origin, axis
+        self._origin, self.axis = origin, operator.index(axis)
         self._axis = normal_axis(axis, len(origin.shape))
-        self._chunksize, self.overlap, self._prefetch = chunksize, overlap, prefetch
+        if prefetch is not None and (prefetch := operator.index(prefetch)) < 0:
+            raise ValueError(f"prefetch is {prefetch}; as many chunks cannot be read ahead")
+        self._chunksize, self.overlap, self._prefetch = chunksize, operator.index(overlap), prefetch
         self._plan()
 
     def _like(self, origin: Origin, axis: int | None = None, **changes: Any) -> Producer:

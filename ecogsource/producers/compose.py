@@ -153,7 +153,8 @@ class ComposingMixin(ProducerBase):
         Parameters
         ----------
         function : callable
-            Takes an array, returns an array.
+            Takes an array, returns an array. What it returns is copied, as it may use the same
+            memory for its next result; results of NumPy's universal functions are not.
         shape : tuple of int or callable, optional
             Shape of the whole result; or the rule by which the shape of a result follows from
             the shape of the argument, for chunks and for the whole. By default results have the

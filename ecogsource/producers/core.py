@@ -13,12 +13,13 @@ from numpy.typing import DTypeLike
 
 from ecogsource.buffers import Buffer
 from ecogsource.errors import MemoryBlowOutError
+from ecogsource.indexing import Selection
 from ecogsource.memory import check_allocation, format_bytes, parse_bytes
 from ecogsource.producers.arithmetic import ArithmeticMixin
 from ecogsource.producers.compose import ComposingMixin, Zipped
 from ecogsource.producers.filtering import FilteringMixin
 from ecogsource.producers.reducing import ReducingMixin
-from ecogsource.producers.walking import Origin, walk
+from ecogsource.producers.walking import Origin, as_walker, walk
 from ecogsource.producers.windows import along, window_selection
 
 __all__ = ["ItemProducer", "Producer", "Zipped"]
@@ -107,6 +108,10 @@ class Producer(ArithmeticMixin, ComposingMixin, FilteringMixin, ReducingMixin):
             )
         check_allocation(nbytes, shape=shape, dtype=kind, what="array")
         out = np.empty(shape, kind)
+        buffer = self._origin
+        if isinstance(buffer, Buffer) and kind == self.dtype and not as_walker(buffer, self._axis):
+            buffer.read_into(Selection(tuple(map(range, shape)), shape), out)
+            return out
         for window, chunk in self._pass():
             np.copyto(out[along(self._axis, out.ndim, window)], chunk, casting="unsafe")
         return out

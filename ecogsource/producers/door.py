@@ -80,7 +80,8 @@ def producer(
     numpy.exceptions.AxisError
         If the data have no such axis.
     ValueError
-        If `chunksize` is not a positive whole number or `overlap` does not fit it.
+        If `chunksize` is not a positive whole number, `overlap` does not fit it, or `prefetch`
+        is negative.
 
     Examples
     --------
@@ -93,7 +94,7 @@ def producer(
     view: dict[str, Any] = {}
     if not find_adapter(data).takes_all_keywords:
         view = {name: kwargs.pop(name) for name in _VIEW if name in kwargs}
-    shape = None if shape is None else tuple(operator.index(n) for n in shape)
+    shape = None if shape is None else _lengths(shape)
     origin = adapt(data, Request(axis, length, shape, kwargs))
     if shape is not None and tuple(origin.shape) != shape:
         raise FormatError(f"shape is {shape}, but the data have shape {tuple(origin.shape)}")
@@ -117,6 +118,13 @@ def _restricted(pro: Producer, view: dict[str, Any], mask: Any) -> Producer:
         pro = pro.masked(packed)
     pro = pro.slice(start, max(start, stop))
     return pro.flip() if view.get("reverse") else pro
+
+
+def _lengths(shape: Any) -> tuple[int, ...]:
+    lengths = tuple(map(operator.index, shape if np.iterable(shape) else (shape,)))
+    if any(n < 0 for n in lengths):
+        raise FormatError(f"shape is {lengths}; a length cannot be negative")
+    return lengths
 
 
 def _whole(chunksize: Any) -> int:

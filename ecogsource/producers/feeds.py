@@ -13,7 +13,7 @@ from ecogsource.buffers import ArrayBuffer, Buffer
 from ecogsource.buffers.views import ViewBuffer
 from ecogsource.errors import FormatError
 from ecogsource.indexing import Selection, Selector, split_selector
-from ecogsource.producers.windows import along
+from ecogsource.producers.windows import along, window_selection
 
 __all__ = ["CastBuffer", "ForeignBuffer", "ItemsBuffer", "ReaderBuffer", "StretchBuffer"]
 
@@ -184,7 +184,15 @@ class ForeignBuffer(StretchBuffer):
         super().__init__(array.shape, array.dtype, axis)
 
     def _stretch(self, start: int, stop: int) -> np.ndarray:
-        return np.asarray(self.array[along(self.axis, self.ndim, slice(start, stop))])
+        window = slice(start, stop)
+        values = np.asarray(self.array[along(self.axis, self.ndim, window)])
+        expected = window_selection(self.shape, self.axis, window).shape
+        if values.shape != expected:
+            raise FormatError(
+                f"a slice of this {type(self.array).__name__} became an array of shape "
+                f"{values.shape}, expected {expected}"
+            )
+        return values
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.array, self.axis)

@@ -47,6 +47,11 @@ class Call(NamedTuple):
         return int(origin.shape[axis])
 
     @property
+    def fresh(self) -> bool:
+        """Whether results are new arrays; a function may fill the same array again and again."""
+        return getattr(self.function, "fresh", isinstance(self.function, np.ufunc))
+
+    @property
     def label(self) -> str:
         """The function's name."""
         return f"{getattr(self.function, '__name__', self.function)}"
@@ -99,7 +104,7 @@ class MappedBuffer(Buffer):
         blocks = grid_from(windows[0].start, self.shape[self.axis], self.call.length)
         pieces = self._computed(blocks, prefetch)
         begin, size = blocks[0].start, self.shape[self.axis]
-        return cut(pieces, windows, self.axis, position=begin, size=size, fresh=True)
+        return cut(pieces, windows, self.axis, position=begin, size=size, fresh=self.call.fresh)
 
     def _computed(self, blocks: Sequence[slice], prefetch: int | None) -> Iterator[np.ndarray]:
         for block, result in zip(blocks, self.call.over(blocks, prefetch), strict=True):
@@ -147,6 +152,8 @@ class MappedBuffer(Buffer):
             start = piece.part * self.call.length
             block = slice(start, min(start + self.call.length, self.shape[self.axis]))
             values = next(self._computed([block], 0))
+            if not self.call.fresh:
+                values = values.copy()
         inside = piece.selector
         whole = isinstance(inside, range) and len(inside) == values.shape[self.axis]
         self._last.block = (None, None) if whole else (piece.part, values)
@@ -182,6 +189,11 @@ class MappedStream(Stream):
     ) -> None:
         super().__init__(shape, axis, dtype)
         self.call, self.lengths = call, lengths
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the arrays of :meth:`pieces` belong to nobody else."""
+        return self.call.fresh
 
     def pieces(self, prefetch: int | None) -> Iterator[np.ndarray]:
         """Give the results of the function, without the margins."""

@@ -16,7 +16,7 @@ from ecogsource.producers.windows import Windows, window_selection
 if TYPE_CHECKING:
     from ecogsource.producers.streams import Stream
 
-__all__ = ["Origin", "Span", "Walker", "is_on_disk", "narrow", "shifted", "walk"]
+__all__ = ["Origin", "Span", "Walker", "as_walker", "is_on_disk", "narrow", "shifted", "walk"]
 
 Origin: TypeAlias = "Buffer | Stream"
 
@@ -107,7 +107,9 @@ def _read_windows(
         nbytes = size * buffer.dtype.itemsize
         yield from read_ahead(fill, rest, depth=prefetch, nbytes=nbytes)
         return
-    yield from map(fill, rest)
+    for prepared in rest:
+        # Not by map(), which would take a StopIteration of a reader for the end of the data.
+        yield fill(prepared)
 
 
 def is_on_disk(buffer: Any) -> bool:

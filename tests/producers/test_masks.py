@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecogsource.buffers import ArrayBuffer, Buffer
+from ecogsource.buffers import ArrayBuffer, Buffer, BufferBinder, FlatBuffer
+from ecogsource.buffers.views import SelectedBuffer
 from ecogsource.errors import FormatError
 from ecogsource.producers import producer
 from ecogsource.producers.masks import MaskedBuffer, PackedMask
@@ -203,3 +204,39 @@ def test_what_lies_between_far_runs_is_not_read():
         check(producer(data, 1000, -1, mask=mask, prefetch=0), X[:, mask])
         # Once by its chunks, once by to_array().
         assert data.read_samples <= 2 * most * 3 * mask.sum()
+
+
+SCALES = {
+    "one": 0.25,
+    "offset": (3, 0.5),
+    "per channel": (np.arange(3.0)[:, None], np.array([[0.5], [2], [4]])),
+    "per sample": (0.0, 1 + np.arange(N) % 7),
+}
+
+
+@pytest.mark.parametrize("view", ["itself", "rows", "joined", "transposed"])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("pattern", ["scattered", "sparse", "dense", "short runs", "rare runs"])
+def test_scaled_data_on_disk(tmp_path, pattern, scale, view):
+    stored = np.random.default_rng(2).integers(-999, 999, (3, N)).astype("i2")
+    path = tmp_path / "x.dat"
+    stored.tofile(path)
+    buffer: Buffer = FlatBuffer(path, "i2", (3, N), units_scale=SCALES[scale])
+    expected = buffer[...]
+    if view == "rows":
+        buffer, expected = SelectedBuffer(buffer, 0, np.array([2, 0])), expected[[2, 0]]
+    elif view == "joined":
+        buffer = BufferBinder([buffer, buffer])
+        expected = np.concatenate([expected, expected], axis=1)
+    elif view == "transposed":
+        buffer, expected = buffer.T, expected.T
+    axis = 0 if view == "transposed" else 1
+    mask = np.resize(PATTERNS[pattern], expected.shape[axis])
+    kept = expected.compress(mask, axis=axis)
+    pro = producer(buffer, 3000, axis, mask=mask)
+    check(pro, kept)
+    check(pro.flip(), np.flip(kept, axis))
+    out = np.empty(kept.shape, "f8")
+    pro.as_buffer().read((), out=out)
+    np.testing.assert_array_equal(out, kept)
+    same(pro.as_buffer()[:, 1], kept[:, 1])
