@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ecogsource.buffers.storage.threads import run
 from ecogsource.memory import check_allocation
-from ecogsource.params import load_params
+from ecogsource.params import OVERRIDE, load_params
 from ecogsource.windows import split as splitting
 from ecogsource.windows.advice import announce
 from ecogsource.windows.draws import BLOCK, mixed_order, raw_words, spread_words
@@ -28,8 +30,6 @@ MASKS = ("exclude", "fill", "ignore")
 STRATA = ("file", "session", "event")
 # Plans of drawn windows that are kept: 16 bytes for each of a million windows.
 _KEPT_BLOCKS = 1024
-# Below this, threads cost more than they bring.
-_THREAD_BYTES = 1 << 20
 _RUNS_PER_WORKER = 4
 
 
@@ -351,30 +351,30 @@ class WindowDataset:
         numbers = self._checked(indices)
         shape = (len(numbers), *self.shape)
         if out is None:
-            nbytes = len(numbers) * self.shape[0] * self.shape[1] * self.dtype.itemsize
+            nbytes = math.prod(shape) * self.dtype.itemsize
             check_allocation(nbytes, shape=shape, dtype=self.dtype, what="batch")
             out = np.empty(shape, self.dtype)
         elif out.shape != shape:
             raise ValueError(f"out has shape {out.shape}, the batch has {shape}")
         parts, starts, _ = self._where(numbers)
         order = np.lexsort((starts, parts))
-        count = load_params().workers if workers is None else workers
-        if out.nbytes < _THREAD_BYTES:
-            count = 1
-        places = zip(parts[order].tolist(), starts[order].tolist(), strict=True)
-        announce(((self._parts[part], start) for part, start in places), self.length)
-        pieces = np.array_split(order, max(1, min(len(order), count * _RUNS_PER_WORKER)))
-
-        def work(piece: NDArray[np.intp]) -> None:
-            for place, part, start in zip(
-                piece.tolist(), parts[piece].tolist(), starts[piece].tolist(), strict=True
-            ):
-                self._read(part, start, out[place])
-
-        run(work, pieces, count)
+        places = np.column_stack([parts[order], starts[order], order]).tolist()
+        announce(((self._parts[part], start) for part, start, _ in places), self.length)
+        with nullcontext() if workers is None else OVERRIDE.set(workers=workers):
+            self._read_places(places, out)
         if self.transform is None:
             return out
         return np.stack([np.asarray(self.transform(window)) for window in out])
+
+    def _read_places(self, places: list[list[int]], out: np.ndarray) -> None:
+        """Read windows, given as source, start and place in `out`, in several threads."""
+        share = -(-len(places) // (load_params().workers * _RUNS_PER_WORKER))
+
+        def work(first: int) -> None:
+            for part, start, place in places[first : first + share]:
+                self._read(part, start, out[place])
+
+        run(work, range(0, len(places), max(1, share)), out.nbytes)
 
     def _checked(self, indices: ArrayLike) -> NDArray[np.int64]:
         numbers = np.asarray(indices)

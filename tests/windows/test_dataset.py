@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -315,6 +316,27 @@ def test_batches_by_any_number_of_threads(many):
     assert windows.batch(indices, out) is out
     assert np.array_equal(out, expected)
     assert windows.batch([]).shape == (0, 3, 90)
+
+
+def test_batches_are_read_by_as_many_threads_as_asked_for():
+    """Each reader waits until another one reads too: with one thread nobody ever comes."""
+    windows = WindowDataset(np.zeros((4, 40_000)), 10_000, n_windows=64)
+    meeting, readers, read = threading.Barrier(2, timeout=20), set(), windows._read
+
+    def slowly(part, start, out):
+        if threading.get_ident() not in readers:
+            readers.add(threading.get_ident())
+            meeting.wait()
+        read(part, start, out)
+
+    windows._read = slowly
+    windows.batch(range(64), workers=2)
+    assert len(readers) == 2
+    meeting.abort()
+    windows._read = lambda *place: readers.add(threading.get_ident())
+    readers.clear()
+    windows.batch(range(64), workers=1)
+    assert readers == {threading.get_ident()}
 
 
 def test_batches_read_in_the_order_of_the_files():
