@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ecogsource.buffers import Buffer
+from ecogsource.datasource.reducing import Axes, ReducingMixin
+from ecogsource.datasource.reductions import Blocks, normalize_axis
 from ecogsource.errors import MemoryBlowOutError
 from ecogsource.indexing import Selection
 from ecogsource.memory import check_allocation, format_bytes, parse_bytes
 from ecogsource.producers.arithmetic import ArithmeticMixin
 from ecogsource.producers.compose import ComposingMixin, Zipped
 from ecogsource.producers.filtering import FilteringMixin
-from ecogsource.producers.reducing import ReducingMixin
 from ecogsource.producers.walking import Origin, as_walker, walk
 from ecogsource.producers.windows import along, window_selection
 
@@ -176,6 +177,18 @@ class Producer(ArithmeticMixin, ComposingMixin, FilteringMixin, ReducingMixin):
                 "to_file(path) and produce from the file"
             )
         return self._origin
+
+    def _blocks(self, name: str, axis: int | Axes | None) -> tuple[Blocks, Axes]:
+        self._numeric(f"{name}()")
+        axes = normalize_axis(axis, self.ndim)
+        kept = tuple(1 if a in axes else n for a, n in enumerate(self.shape))
+        check_allocation(8 * math.prod(kept), shape=kept, dtype=self.dtype, what=name)
+
+        def walk() -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+            for window, chunk in self._pass():
+                yield chunk, along(self._axis, self.ndim, window)
+
+        return Blocks(self.shape, self.dtype, self._axis, walk), axes
 
     def __repr__(self) -> str:
         facts = [
