@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import json
-import pickle
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,77 +12,19 @@ from typing import Any
 import deflate
 import numpy as np
 
-from ecogsource.batch.execution import Job, Target
+from ecogsource.batch.job import Target
 from ecogsource.batch.plan import Batch
 from ecogsource.batch.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ecogsource.buffers import Buffer
-from ecogsource.datasource.origin import files_of
+from ecogsource.buffers import Buffer, FlatBuffer
+from ecogsource.datasource.origin import files_of, leaf_buffers
 from ecogsource.errors import FormatError
-from ecogsource.safefile import check_disk_space, file_lock, publish
+from ecogsource.safefile import check_disk_space, file_lock, publish, reserve
 
-__all__ = ["OutputFile", "job_key", "refuse_input", "settled"]
-
-
-def job_key(job: Job, batches: list[Batch], mode: str) -> str:
-    """Name a piece of work, so that its output is recognised.
-
-    Parameters
-    ----------
-    job : Job
-        What is done.
-    batches : list of Batch
-        How the recording is cut.
-    mode : str
-        What the function gets.
-
-    Returns
-    -------
-    str
-        Hash of the input (how it is read, and of each file its name, size and time of change),
-        the function's name and code, its arguments, and the limits. How it is cut is left out:
-        the answer does not depend on it.
-    """
-    reader, function = job.reader, job.function
-    parts = (
-        mode,
-        _input(reader.data),
-        reader.shape,
-        reader.dtype.str,
-        reader.buffer_size,
-        [_named(function), _named(job.cleanup)],
-        sorted((name, _plain(value)) for name, value in job.options.items()),
-        str(job.cast_dtype),
-        [batches[0].start, batches[-1].stop],
-        hashlib.sha256(
-            b"".join(np.asarray(batch.channels).tobytes() for batch in batches[:1] + batches[-1:])
-        ).hexdigest(),
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+__all__ = ["OutputFile", "place_of", "refuse_names", "settled"]
 
 
-def _input(data: Buffer) -> tuple[str, list[Any]]:
-    """Describe what is read: the recipe of the buffer, and the state of its files."""
-    content = hashlib.sha256()
-
-    def add(part: pickle.PickleBuffer) -> None:
-        content.update(part.raw())
-
-    try:
-        # Numbers in memory are part of the recipe: they pass by here without being copied.
-        content.update(pickle.dumps(data, protocol=5, buffer_callback=add))
-    except (pickle.PicklingError, TypeError, AttributeError):
-        # What has no recipe cannot be recognised again: it is a work of its own.
-        return uuid.uuid4().hex, []
-    states = []
-    for name in files_of(data):
-        with suppress(OSError):
-            found = Path(name).stat()
-            states.append((name, found.st_size, found.st_mtime_ns))
-    return content.hexdigest(), states
-
-
-def refuse_input(path: Path, data: Buffer) -> None:
-    """Refuse an output that would replace a file that the job reads.
+def refuse_names(path: Path, data: Buffer) -> None:
+    """Refuse an output that would harm what the job reads, or that cannot be written.
 
     Parameters
     ----------
@@ -96,32 +36,30 @@ def refuse_input(path: Path, data: Buffer) -> None:
     Raises
     ------
     ValueError
-        If `path` is, by whatever name, a file of `data`.
+        If `path` is, by whatever name, a file of `data` or shares the sidecar of one, or if it
+        is the name of a sidecar.
+    IsADirectoryError
+        If it is a folder.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; give the name of a file in it")
+    beside = sidecar_path(path).absolute()
+    if beside == path.absolute():
+        raise ValueError(f"{str(path)!r} is the name of a sidecar; choose another extension")
     for name in files_of(data):
         if path.exists() and Path(name).exists() and path.samefile(name):
             raise ValueError(f"{str(path)!r} is a file which this job reads; choose another name")
+    flat = [str(leaf.filename) for leaf in leaf_buffers(data) if isinstance(leaf, FlatBuffer)]
+    for name in flat:
+        if _resolved(sidecar_path(Path(name))) == _resolved(beside):
+            raise ValueError(
+                f"{str(path)!r} would share the sidecar {beside.name!r} with {name!r}, which this "
+                "job reads; choose another name"
+            )
 
 
-def _named(function: Callable[..., Any] | None) -> str:
-    code = getattr(function, "__code__", None)
-    body = "" if code is None else hashlib.sha256(_code(code)).hexdigest()
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', '')}.{name} {body}"
-
-
-def _code(code: Any) -> bytes:
-    inner = b"".join(_code(c) for c in code.co_consts if hasattr(c, "co_code"))
-    plain = [c for c in code.co_consts if not hasattr(c, "co_code")]
-    return bytes(code.co_code) + repr((plain, code.co_names)).encode() + inner
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return (
-            f"{value.dtype.str}{value.shape}{deflate.crc32(np.ascontiguousarray(value).tobytes())}"
-        )
-    return repr(value)
+def _resolved(path: Path) -> Path:
+    return path.parent.resolve() / path.name
 
 
 def settled(path: Path, if_file_exists: str, key: str) -> dict[str, Any] | None:
@@ -178,15 +116,17 @@ class OutputFile:
     path : Path
         The target.
     key : str
-        The work, as :func:`job_key` names it.
+        The work, as :func:`~ecogsource.batch.fingerprint.job_key` names it.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self.path = path
         self.key = key
-        self.part = path.with_name(f".{path.name}.part")
+        # The name is that of the work: a worker that outlived a killed run of another work does
+        # not find the file of this one.
+        self.part = path.with_name(f".{path.name}.{key[:16]}.part")
         self._list = path.with_name(f".{path.name}.done")
-        self._nbytes = 0
+        self._fresh = True
 
     @contextmanager
     def making(self) -> Iterator[OutputFile]:
@@ -199,6 +139,9 @@ class OutputFile:
             thrown away if it fails.
         """
         with file_lock(self.path):
+            for old in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
+                if old != self.part:
+                    old.unlink(missing_ok=True)
             try:
                 yield self
             except Exception:
@@ -236,6 +179,7 @@ class OutputFile:
         }
         check_disk_space(self.path.absolute().parent, 0 if done else total)
         with open(self.part, "r+b" if done else "wb") as file:
+            reserve(file.fileno(), total)
             file.truncate(total)
         with open(self._list, "w", encoding="utf-8") as file:
             file.write(json.dumps(self._head(total)) + "\n")
@@ -253,26 +197,22 @@ class OutputFile:
         """Compute the CRC-32 of what the file holds for a batch."""
         crc = 0
         rows = (batch.stop - batch.start) * target.row_bytes
-        first = batch.start - target.origin
         channels = batch.channels if target.rows else batch.channels[:1]
         with open(self.part, "rb", buffering=0) as file:
             for channel in channels:
-                skip = target.places[int(channel)] * target.rows if target.rows else 0
-                file.seek((first + skip) * target.row_bytes)
+                file.seek(target.offset(batch, channel))
                 left = rows
-                while left:
-                    piece = file.read(min(left, 1 << 20))
+                while left and (piece := file.read(min(left, 1 << 20))):
                     crc = deflate.crc32(piece, crc)
-                    left -= len(piece) or left
+                    left -= len(piece)
         return crc
 
-    def append(self, results: list[Any]) -> None:
+    def append(self, arrays: list[np.ndarray]) -> None:
         """Add results of any shape at the end of the file."""
-        with open(self.part, "ab" if self._nbytes else "wb") as file:
-            for result in results:
-                data = np.ascontiguousarray(result).tobytes()
-                file.write(data)
-                self._nbytes += len(data)
+        with open(self.part, "wb" if self._fresh else "ab") as file:
+            for array in arrays:
+                file.write(array.reshape(-1).view(np.uint8).data)
+        self._fresh = False
 
     def complete(self, values: dict[str, Any]) -> None:
         """Give the file its name, and write the sidecar.

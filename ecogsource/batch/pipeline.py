@@ -185,13 +185,16 @@ class BatchPipeline:
         Raises
         ------
         ValueError
-            If two steps would write the same file.
+            If two steps would write the same file, or the same YAML file beside it.
         """
         new = [steps] if isinstance(steps, PipedTransformation) else list(steps)
-        names = [step.output_name for step in (*self.steps, *new)]
+        names = [sidecar_path(Path(step.output_name)).name for step in (*self.steps, *new)]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ValueError(f"two steps of the pipeline write {', '.join(sorted(twice))}")
+            raise ValueError(
+                f"two steps of the pipeline write {', '.join(sorted(twice))}: give their outputs "
+                "names that differ before the extension"
+            )
         self.steps += new
 
     def run(self) -> tuple[list[Path], list[dict[str, Any]]]:
@@ -218,12 +221,11 @@ class BatchPipeline:
             processor = BatchProcessor(source, **how, **self._common)  # type: ignore[arg-type]
             path = self.output_path / step.output_name
             made, found = step.run(processor, path, limits, **self._where)
+            if paths and not self.steps[len(paths) - 1].keep:
+                paths[-1].unlink(missing_ok=True)
+                sidecar_path(paths[-1]).unlink(missing_ok=True)
             paths.append(made)
             params.append(found)
             # The limits are those of the input: what the first step wrote is all of it.
             source, how, limits = made, {}, {}
-        for step, path in zip(self.steps[:-1], paths[:-1], strict=True):
-            if not step.keep:
-                path.unlink(missing_ok=True)
-                sidecar_path(path).unlink(missing_ok=True)
         return paths, params

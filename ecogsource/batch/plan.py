@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,7 +11,15 @@ import numpy as np
 from ecogsource.indexing import Selector, as_slice, normalize_outer
 from ecogsource.memory import format_bytes
 
-__all__ = ["Batch", "channel_batches", "select_channels", "select_times", "time_batches"]
+__all__ = [
+    "Batch",
+    "channel_batches",
+    "chosen_channels",
+    "in_pieces",
+    "select_channels",
+    "select_times",
+    "time_batches",
+]
 
 
 class Batch(NamedTuple):
@@ -52,7 +61,7 @@ def select_channels(channels: Any, n_channels: int) -> range | np.ndarray:
 
     Parameters
     ----------
-    channels : 'all', int, or sequence of int
+    channels : 'all', int, slice, or sequence of int or bool
         Which channels.
     n_channels : int
         How many there are.
@@ -72,11 +81,13 @@ def select_channels(channels: Any, n_channels: int) -> range | np.ndarray:
     if isinstance(channels, str):
         if channels != "all":
             raise ValueError(f"channels is 'all', a number or a sequence, got {channels!r}")
-        return range(n_channels)
-    wanted = [channels] if isinstance(channels, (int, np.integer)) else list(channels)
+        channels = slice(None)
+    if isinstance(channels, (int, np.integer)):
+        channels = [channels]
+    wanted = channels if isinstance(channels, slice) else list(channels)
     selector: Selector = normalize_outer((wanted,), (n_channels,)).selectors[0]
     if isinstance(selector, int) or len(selector) == 0:
-        raise ValueError("channels selects nothing")
+        raise ValueError(f"channels={channels!r} selects nothing of {n_channels} channels")
     return selector
 
 
@@ -99,15 +110,50 @@ def select_times(from_time: int | None, to_time: int | None, observations: int) 
     ------
     ValueError
         If they do not lie in order inside the recording.
+    TypeError
+        If they are no integers.
     """
-    start = 0 if from_time is None else from_time
-    stop = observations if to_time is None else to_time
+    start = 0 if from_time is None else operator.index(from_time)
+    stop = observations if to_time is None else operator.index(to_time)
     if not 0 <= start < stop <= observations:
         raise ValueError(
             f"from_time {from_time} and to_time {to_time} must lie in order inside the "
             f"{observations} observations of the recording"
         )
     return start, stop
+
+
+def chosen_channels(batches: list[Batch]) -> list[int]:
+    """Give the channels of all batches, in the order in which they were asked for.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        All batches of a work.
+
+    Returns
+    -------
+    list of int
+        Channels; one that was asked for twice stands there twice.
+    """
+    first = batches[0].start
+    return [int(c) for batch in batches if batch.start == first for c in batch.channels]
+
+
+def in_pieces(batches: list[Batch]) -> bool:
+    """Tell whether no batch holds all observations of its channels.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        All batches of a work.
+
+    Returns
+    -------
+    bool
+        Whether the recording is cut in time.
+    """
+    return batches[0].stop != batches[-1].stop
 
 
 def time_batches(

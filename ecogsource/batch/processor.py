@@ -7,10 +7,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from ecogsource.batch.execution import Job
+from ecogsource.batch.job import Job
 from ecogsource.batch.plan import (
     Batch,
     channel_batches,
@@ -19,8 +18,7 @@ from ecogsource.batch.plan import (
     time_batches,
 )
 from ecogsource.batch.readers import RecordingsReader
-from ecogsource.batch.running import collect, write_file
-from ecogsource.datasource.prefetch import read_ahead
+from ecogsource.batch.running import collect, read_batches, write_file
 from ecogsource.memory import parse_bytes
 
 __all__ = ["BatchProcessor"]
@@ -121,8 +119,8 @@ class BatchProcessor:
         if not return_data:
             yield from (batch.place for batch in batches)
             return
-        job = Job(self.reader, len, {})
-        for batch, data in zip(batches, self._ahead(job, batches), strict=True):
+        job = Job(self.reader, len, {}, self.reader.buffer_size)
+        for batch, data in read_batches(job, batches):
             yield data, job.local(batch), batch.place
 
     def single_channel(
@@ -156,14 +154,10 @@ class BatchProcessor:
         batches = self._channel_batches(
             from_time, to_time, channels, complete=force_complete_channel_batch
         )
-        job = Job(self._without_buffer(), len, {}, single=True)
-        for batch, data in zip(batches, self._ahead(job, batches), strict=True):
+        job = Job(self.reader, len, {}, single=True)
+        for batch, data in read_batches(job, batches):
             for channel, piece in zip(batch.channels, data.T, strict=True):
                 yield piece if force_complete_channel_batch else (piece, int(channel))
-
-    def _ahead(self, job: Job, batches: list[Batch]) -> Iterator[np.ndarray]:
-        """Read the next batch while the last one is being used."""
-        return read_ahead(job.read, batches, depth=1, nbytes=self.max_memory)
 
     # -- functions over all batches ------------------------------------------------------------
 
@@ -234,7 +228,15 @@ class BatchProcessor:
         ValueError
             If arguments contradict each other, or the file exists and is not to be touched.
         """
-        job = Job(self.reader, function, kwargs, cleanup_function, cast_dtype, info=pass_batch_info)
+        job = Job(
+            self.reader,
+            function,
+            kwargs,
+            self.reader.buffer_size,
+            cleanup_function,
+            cast_dtype,
+            info=pass_batch_info,
+        )
         batches = self._time_batches(from_time, to_time, channels)
         if pass_batch_results:
             if mode != "memory" or processes > 1 or executor is not None:
@@ -303,7 +305,7 @@ class BatchProcessor:
             If each channel must come in one piece and one does not fit `max_memory`; if
             arguments contradict each other, or the file exists and is not to be touched.
         """
-        job = Job(self._without_buffer(), function, kwargs, None, cast_dtype, single=True)
+        job = Job(self.reader, function, kwargs, cast_dtype=cast_dtype, single=True)
         batches = self._channel_batches(
             from_time, to_time, channels, complete=force_complete_channel_batch
         )
@@ -337,7 +339,7 @@ class BatchProcessor:
 
     def _chain(self, job: Job, batches: list[Batch]) -> Any:
         result = None
-        for batch, data in zip(batches, self._ahead(job, batches), strict=True):
+        for batch, data in read_batches(job, batches):
             (result,) = job.apply(batch, data, previous_batch=result)
         return result
 
@@ -371,9 +373,3 @@ class BatchProcessor:
                 start, stop, chosen, itemsize, budget=self.max_memory, complete=complete
             )
         )
-
-    def _without_buffer(self) -> RecordingsReader:
-        """Give the reader without a margin, which belongs to batches of several channels."""
-        if not self.reader.buffer_size:
-            return self.reader
-        return RecordingsReader(self.reader.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -251,8 +252,8 @@ def _open(
     data: Any, dtype: DTypeLike | None, n_channels: int | None, order: str | None
 ) -> tuple[Buffer, str]:
     """Give anything as a buffer of observations x channels, with its order."""
-    if isinstance(data, (str, os.PathLike)):
-        return _open_path(os.fspath(data), dtype, n_channels, order)
+    if isinstance(data, (str, bytes, os.PathLike)):
+        return _open_path(os.fsdecode(data), dtype, n_channels, order)
     # A recording or a dataset of a session stands for its main source.
     for name in ("source", "data"):
         if hasattr(data, "as_buffer") or isinstance(data, (Buffer, np.ndarray)):
@@ -277,10 +278,11 @@ def _open_path(
 
         session, recording = name.rsplit("/", 1)
         return _open(load_experiment_auto(session, recording).data, None, None, None)
-    beside = read_sidecar(path)
-    dtype = beside.get("dtype") if dtype is None else dtype
-    n_channels = beside.get("n_channels") if n_channels is None else n_channels
-    order = normal_order(beside.get("data_order")) if order is None else order
+    if dtype is None or n_channels is None or order is None:
+        beside = _sidecar_of(path)
+        dtype = beside.get("dtype") if dtype is None else dtype
+        n_channels = beside.get("n_channels") if n_channels is None else n_channels
+        order = normal_order(beside.get("data_order")) if order is None else order
     if dtype is None and n_channels is None and order is None:
         from ecogsource.io import open_recording
 
@@ -291,6 +293,24 @@ def _open_path(
             f"n_channels and data_order (got {dtype}, {n_channels}, {order})"
         )
     return _open_flat(path, np.dtype(dtype), n_channels, order), order
+
+
+def _sidecar_of(path: Path) -> dict[str, Any]:
+    """Read the sidecar of a file; that of another file with the same stem is none."""
+    from ecogsource.io.registry import find_format
+
+    found = read_sidecar(path)
+    nbytes = found.get("nbytes")
+    if nbytes is None or not path.exists() or path.stat().st_size == nbytes:
+        return found
+    with suppress(FormatError):
+        if find_format(path).name != "flat":
+            return {}
+    raise FormatError(
+        f"{str(path)!r} holds {path.stat().st_size} bytes, the YAML file beside it describes "
+        f"{nbytes}: the file is not complete, or the YAML file belongs to another one; give dtype, "
+        "n_channels and data_order to read it all the same"
+    )
 
 
 def _open_flat(path: Path, dtype: np.dtype, n_channels: int, order: str) -> Buffer:

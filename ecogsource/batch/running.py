@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ecogsource.batch.execution import (
-    Job,
-    Placed,
-    Target,
-    place_results,
-    run_ordered,
-    worker_pool,
-)
-from ecogsource.batch.output import OutputFile, job_key, place_of, refuse_input, settled
-from ecogsource.batch.plan import Batch
+from ecogsource.batch.fingerprint import job_key
+from ecogsource.batch.job import Job, Placed, Target, as_results, place_results
+from ecogsource.batch.output import OutputFile, place_of, refuse_names, settled
+from ecogsource.batch.plan import Batch, chosen_channels
+from ecogsource.batch.pools import Workers, run_ordered, workers_for
 from ecogsource.datasource.prefetch import read_ahead
 from ecogsource.errors import BatchError
 
-__all__ = ["collect", "write_file"]
+__all__ = ["collect", "read_batches", "write_file"]
 
 
 def collect(
@@ -53,8 +48,8 @@ def collect(
     object
         Results.
     """
-    with worker_pool(processes, executor) as (pool, under_way):
-        for _, results in _outcomes(job, batches, pool, under_way, None, progress=progress):
+    with workers_for(processes, executor) as workers:
+        for _, results in _outcomes(job, batches, workers, None, progress=progress):
             yield from results
 
 
@@ -98,67 +93,61 @@ def write_file(
     params : dict
         ``dtype, n_channels, data_order``.
     """
-    refuse_input(path, job.reader.data)
-    key = job_key(job, batches, "single" if job.single else "multi")
+    refuse_names(path, job.reader.data)
+    key = job_key(job, batches)
     found = settled(path, if_file_exists, key)
     if found is None:
         with OutputFile(path, key).making() as output:
             # Another process may have made it while we waited for the lock.
             found = settled(path, "skip" if if_file_exists == "skip" else "overwrite", key)
             if found is None:
-                found = _fill(output, job, batches, processes, executor, progress=progress)
+                with workers_for(processes if len(batches) > 1 else 1, executor) as workers:
+                    found = _fill(output, job, batches, workers, progress=progress)
                 output.complete(found)
     return path, {name: found[name] for name in ("dtype", "n_channels", "data_order")}
 
 
 def _fill(
-    output: OutputFile,
-    job: Job,
-    batches: list[Batch],
-    processes: int,
-    executor: Executor | None,
-    *,
-    progress: bool,
+    output: OutputFile, job: Job, batches: list[Batch], workers: Workers | None, *, progress: bool
 ) -> dict[str, Any]:
-    first = job.apply(batches[0], job.read(batches[0]))
+    """Write the results of all batches and describe them; the first batch is done here."""
+    head, rest = batches[0], batches[1:]
+    first = as_results(job.apply(head, job.read(head)), head)
+    described = _described(first[0], batches, single=job.single)
     target = _layout(output.part, first, batches, single=job.single)
-    with worker_pool(processes if len(batches) > 1 else 1, executor) as (pool, under_way):
-        if target is None:
-            output.append(first)
-            rest = batches[1:]
-            for batch, results in _outcomes(job, rest, pool, under_way, None, progress=progress):
-                _check_alike(first, results, batch)
-                output.append(results)
-        else:
-            done = output.finished(batches, target)
-            if place_of(batches[0]) not in done:
-                output.note(batches[0], place_results(first, batches[0], target))
-            rest = [batch for batch in batches[1:] if place_of(batch) not in done]
-            # Workers of our own see the same files; those of others may not.
-            theirs = target if executor is None else None
-            for batch, results in _outcomes(job, rest, pool, under_way, theirs, progress=progress):
-                (placed,) = (
-                    results
-                    if theirs is not None
-                    else [Placed(place_results(results, batch, target))]
-                )
-                output.note(batch, placed.checksum)
-    return _described(first, batches, single=job.single)
+    if target is None:
+        rows = first[0].shape[1:], first[0].dtype
+        output.append(first)
+        del first
+        for batch, results in _outcomes(job, rest, workers, None, progress=progress):
+            arrays = as_results(results, batch)
+            _check_alike(rows, arrays, batch)
+            output.append(arrays)
+        return described
+    done = output.finished(batches, target)
+    if place_of(head) not in done:
+        output.note(head, place_results(first, head, target))
+    del first
+    rest = [batch for batch in rest if place_of(batch) not in done]
+    theirs = target if workers is None or workers.see_our_files else None
+    for batch, results in _outcomes(job, rest, workers, theirs, progress=progress):
+        placed = results[0] if theirs else Placed(place_results(results, batch, target))
+        output.note(batch, placed.checksum)
+    return described
 
 
 def _outcomes(
     job: Job,
     batches: list[Batch],
-    pool: Executor | None,
-    under_way: int,
+    workers: Workers | None,
     target: Target | None,
     *,
     progress: bool,
 ) -> Iterator[tuple[Batch, list[Any]]]:
-    if pool is None:
+    if workers is None:
         outcomes = _here(job, batches, target)
     else:
-        outcomes = run_ordered(job, batches, executor=pool, under_way=under_way, target=target)
+        outcomes = run_ordered(job, batches, workers, target)
     if not progress or len(batches) < 2:
         yield from outcomes
         return
@@ -171,37 +160,52 @@ def _here(
     job: Job, batches: list[Batch], target: Target | None
 ) -> Iterator[tuple[Batch, list[Any]]]:
     """Work in this thread; the next batch is read meanwhile."""
-    rows = max((batch.stop - batch.start for batch in batches), default=0)
-    row_bytes = job.reader.dtype.itemsize * max((len(b.channels) for b in batches), default=0)
-    ahead = read_ahead(job.read, batches, depth=1, nbytes=rows * row_bytes)
-    for batch, data in zip(batches, ahead, strict=True):
-        results = job.apply(batch, data)
-        if target is not None:
-            results = [Placed(place_results(results, batch, target))]
-        yield batch, results
+    for batch, data in read_batches(job, batches):
+        yield batch, job.compute(batch, target, data)
 
 
-def _layout(path: Path, first: list[Any], batches: list[Batch], *, single: bool) -> Target | None:
+def read_batches(job: Job, batches: list[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Read batches, each while the one before is being used.
+
+    Parameters
+    ----------
+    job : Job
+        Who reads.
+    batches : list of Batch
+        What.
+
+    Yields
+    ------
+    batch : Batch
+        In order.
+    data : numpy.ndarray
+        Observations x channels, with margins.
+    """
+    longest = max((batch.stop - batch.start for batch in batches), default=0) + 2 * job.margin
+    widest = max((len(batch.channels) for batch in batches), default=0)
+    nbytes = longest * widest * job.reader.dtype.itemsize
+    yield from zip(batches, read_ahead(job.read, batches, nbytes=nbytes), strict=True)
+
+
+def _layout(
+    path: Path, first: list[np.ndarray], batches: list[Batch], *, single: bool
+) -> Target | None:
     """Find the place of every batch in the file, if there is one."""
-    arrays = [np.asarray(result) for result in first]
     rows = batches[0].stop - batches[0].start
-    shape, dtype = arrays[0].shape, arrays[0].dtype
-    fits = shape[:1] == (rows,) and all(a.shape == shape and a.dtype == dtype for a in arrays)
+    shape, dtype = first[0].shape, first[0].dtype
+    fits = shape[:1] == (rows,) and all(a.shape == shape and a.dtype == dtype for a in first)
     if not fits or (single and len(shape) != 1):
         return None
     origin = batches[0].start
-    places: dict[int, int] = {}
-    if single:
-        pieces = [(b.start, b.stop, int(c)) for b in batches for c in b.channels]
-        if len(set(pieces)) != len(pieces):
-            # A channel was asked for twice: its results have two places.
-            return None
-        channels = dict.fromkeys(channel for _, _, channel in pieces)
-        places = {channel: place for place, channel in enumerate(channels)}
+    channels = chosen_channels(batches) if single else []
+    places = {channel: place for place, channel in enumerate(channels)}
+    if len(places) != len(channels):
+        # A channel was asked for twice: its results have two places.
+        return None
     return Target(
-        str(path),
+        str(path.absolute()),
         int(np.prod(shape[1:], dtype=int)) * dtype.itemsize,
-        max(batch.stop for batch in batches) - origin if single else 0,
+        batches[-1].stop - origin if single else 0,
         shape[1:],
         dtype.str,
         origin,
@@ -209,19 +213,23 @@ def _layout(path: Path, first: list[Any], batches: list[Batch], *, single: bool)
     )
 
 
-def _check_alike(first: list[Any], results: list[Any], batch: Batch) -> None:
-    expected, found = np.asarray(first[0]), np.asarray(results[0])
-    if found.dtype != expected.dtype or found.shape[1:] != expected.shape[1:]:
-        raise BatchError(
-            f"{batch}: the result has shape {found.shape} and type {found.dtype}, that of the "
-            f"first batch {expected.shape} and {expected.dtype}; pass cast_dtype to fix the type"
-        )
+def _check_alike(
+    rows: tuple[tuple[int, ...], np.dtype], arrays: list[np.ndarray], batch: Batch
+) -> None:
+    for array in arrays:
+        if (array.shape[1:], array.dtype) != rows:
+            raise BatchError(
+                f"{batch}: the result has shape {array.shape} and type {array.dtype}, the first "
+                f"one had rows of shape {rows[0]} and type {rows[1]}; pass cast_dtype to fix the "
+                "type"
+            )
 
 
-def _described(first: list[Any], batches: list[Batch], *, single: bool) -> dict[str, Any]:
-    array = np.asarray(first[0])
+def _described(first: np.ndarray, batches: list[Batch], *, single: bool) -> dict[str, Any]:
+    # The name of a type is silent about the order of its bytes.
+    dtype = first.dtype.name if first.dtype.isnative else first.dtype.str
     if single:
-        channels = sum(len(b.channels) for b in batches if b.start == batches[0].start)
-        return {"dtype": array.dtype.name, "n_channels": channels, "data_order": "channels"}
-    channels = int(np.prod(array.shape[1:], dtype=int)) if array.ndim > 1 else 1
-    return {"dtype": array.dtype.name, "n_channels": channels, "data_order": "samples"}
+        channels = len(chosen_channels(batches))
+        return {"dtype": dtype, "n_channels": channels, "data_order": "channels"}
+    channels = int(np.prod(first.shape[1:], dtype=int)) if first.ndim > 1 else 1
+    return {"dtype": dtype, "n_channels": channels, "data_order": "samples"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ecogsource.errors import FormatError
@@ -49,7 +50,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        If the sidecar is not a YAML mapping.
+        If the sidecar is not a YAML mapping, or says what makes no sense.
     """
     beside = sidecar_path(path)
     try:
@@ -65,7 +66,21 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         )
     if "data_order" not in found and "data_format" in found:
         found["data_order"] = found["data_format"]
+    try:
+        _check(found)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{str(beside)!r}: {error}") from error
     return found
+
+
+def _check(found: dict[str, Any]) -> None:
+    if "dtype" in found and np.dtype(found["dtype"]).kind not in "biufc":
+        raise ValueError(f"dtype is that of numbers, got {found['dtype']!r}")
+    if "n_channels" in found and not (
+        isinstance(found["n_channels"], int) and found["n_channels"] > 0
+    ):
+        raise ValueError(f"n_channels is a positive number, got {found['n_channels']!r}")
+    normal_order(found.get("data_order"))
 
 
 def write_sidecar(path: Path, values: dict[str, Any]) -> None:
@@ -102,6 +117,6 @@ def normal_order(data_order: str | None) -> str | None:
     """
     if data_order is None:
         return None
-    if data_order not in ORDERS:
+    if not isinstance(data_order, str) or data_order not in ORDERS:
         raise ValueError(f"data_order is 'channels' or 'samples', got {data_order!r}")
     return ORDERS[data_order]
