@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_sources import Row, best_of, row
+from benchmarks.bench_sources import Row, row
 from ecogsource.batch import BatchProcessor, RecordingsReader, butterworth
 
 CHANNELS = 385
 FS = 30_000.0
+# The file of the second one is on the disk when it returns, as ours is.
+SAVES = ("save", "save+fsync")
 FILTER = {"low_freq": 300, "high_factor": 0.1, "order": 3, "sampling_freq": FS}
 
 
@@ -40,10 +46,80 @@ def copy(source: Path, target: Path) -> None:
         os.fsync(new.fileno())
 
 
+def best_of(repeats: int, *works: Callable[[], Any]) -> list[float]:
+    """Time works in turns; the best time of each, in seconds.
+
+    What one leaves for the system to write is written before the next one begins.
+    """
+    best = [float("inf")] * len(works)
+    for _ in range(repeats):
+        for number, work in enumerate(works):
+            os.sync()
+            start = time.perf_counter()
+            work()
+            best[number] = min(best[number], time.perf_counter() - start)
+    return best
+
+
 def columns(path: Path, samples: int) -> int:
     """Go through the channels of a sample-ordered file with a memory map."""
     mapped = np.memmap(path, "int16", "r", shape=(samples, CHANNELS))
     return sum(int(np.array(mapped[:, channel]).max()) for channel in range(CHANNELS))
+
+
+class SpikeInterface:
+    """SpikeInterface in a process of its own.
+
+    Parameters
+    ----------
+    python : str
+        Interpreter.
+    path : Path
+        Flat file of samples x channels.
+    folder : Path
+        Where it saves.
+    """
+
+    def __init__(self, python: str, path: Path, folder: Path) -> None:
+        script = Path(__file__).with_name("spikeinterface_peer.py")
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self._process = subprocess.Popen(
+            [python, str(script), str(path), str(CHANNELS), str(FS), str(folder / "si")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.version = self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def work(self, name: str, jobs: int) -> None:
+        """Save the recording, as it is or filtered."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{name} {jobs}\n")
+        self._process.stdin.flush()
+        if self._answer() != "done":
+            raise RuntimeError(f"SpikeInterface {self.version} failed to {name}")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def peers(path: Path, folder: Path) -> list[SpikeInterface]:
+    """Start every SpikeInterface that works."""
+    others = os.environ.get("ECOGSOURCE_SPIKEINTERFACE_PYTHON", "").split(os.pathsep)
+    found = [SpikeInterface(python, path, folder) for python in (sys.executable, *others) if python]
+    for peer in found:
+        if not peer.version:
+            peer.close()
+    return [peer for peer in found if peer.version]
 
 
 def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry calls it
@@ -55,62 +131,93 @@ def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry 
     if not path.exists():
         rng = np.random.default_rng(0)
         rng.integers(-500, 500, (samples, CHANNELS), dtype=np.int16).tofile(path)
-    out = folder / "out.bin"
-    rows = []
+    spikes = peers(path, folder)
+    try:
+        return [
+            *_saving(path, folder, repeats, spikes),
+            *(_channels(path, samples, repeats, size) for size in ("1GB", "100MB")),
+            _computing(path, repeats),
+            *_filtering(path, folder, max(1, repeats - 2), spikes),
+        ]
+    finally:
+        for peer in spikes:
+            peer.close()
 
-    def processor(max_memory: str = "20MB") -> BatchProcessor:
-        return BatchProcessor(
-            path, "int16", CHANNELS, "samples", max_memory=max_memory, show_progress_bar=False
-        )
+
+def processor(path: Path, max_memory: str) -> BatchProcessor:
+    """Make the processor of a file."""
+    return BatchProcessor(
+        path, "int16", CHANNELS, "samples", max_memory=max_memory, show_progress_bar=False
+    )
+
+
+def _saving(path: Path, folder: Path, repeats: int, spikes: list[SpikeInterface]) -> list[Row]:
+    """Write every number plus one."""
+    out = folder / "out.bin"
 
     def apply(processes: int) -> None:
-        processor().multi_channel_apply(plus_one, "disk", output_path=out, processes=processes)
+        processor(path, "20MB").multi_channel_apply(
+            plus_one, "disk", output_path=out, processes=processes
+        )
 
-    apply(2)
-    assert (
-        RecordingsReader(out)[-5:] == RecordingsReader(path, "int16", 385, "samples")[-5:] + 1
-    ).all()
-    works: list[Callable[[], Any]] = [
-        lambda: apply(1),
-        lambda: apply(2),
+    # The first run only begins to start the workers.
+    for _ in range(2):
+        apply(2)
+    last = RecordingsReader(path, "int16", CHANNELS, "samples")[-5:]
+    assert (RecordingsReader(out)[-5:] == last + 1).all()
+    jobs = (1, 2)
+    copied, *times = best_of(
+        repeats,
         lambda: copy(path, folder / "copy.bin"),
+        *(partial(apply, n) for n in jobs),
+        *(partial(peer.work, name, n) for peer in spikes for name in SAVES for n in jobs),
+    )
+    ours = dict(zip(jobs, times, strict=False))
+    rows = [
+        row(f"apply to disk, {n} processes", ours[n], "copying the file", copied, 1 / 0.7)
+        for n in jobs
     ]
-    spike = _spikeinterface(path, folder)
-    if spike is not None:
-        works += [lambda: spike(1), lambda: spike(2)]
-    one, two, copied, *theirs = best_of(repeats, *works)
-    rows.append(row("apply to disk, 1 process", one, "copying the file", copied, 1 / 0.7))
-    rows.append(row("apply to disk, 2 processes", two, "copying the file", copied, 1 / 0.7))
-    for processes, ours, peer in zip((1, 2), (one, two), theirs, strict=False):
-        name = f"SpikeInterface save, {processes}"
-        rows.append(row(f"apply to disk, {processes} processes", ours, name, peer, 0.5))
-    ours, peer = best_of(
-        repeats,
-        lambda: [channel.max() for channel in processor("100MB").single_channel()],
-        lambda: columns(path, samples),
-    )
-    rows.append(row("single channels of samples x channels", ours, "memmap columns", peer, 0.2))
-    alone, pair = best_of(
-        repeats,
-        lambda: processor("4MB").multi_channel_apply(heavy, "memory", processes=1),
-        lambda: processor("4MB").multi_channel_apply(heavy, "memory", processes=2),
-    )
-    rows.append(row("compute-bound, 2 processes", pair, "1 process", alone, 1 / 1.7))
-    rows += _filtering(path, folder, samples, repeats)
+    named = [
+        (f"SpikeInterface {peer.version} {name}, {n}", n)
+        for peer in spikes
+        for name in SAVES
+        for n in jobs
+    ]
+    rows += [
+        row(f"apply to disk, {n} processes", ours[n], name, theirs, 0.5)
+        for (name, n), theirs in zip(named, times[len(jobs) :], strict=True)
+    ]
     return rows
 
 
-def _filtering(path: Path, folder: Path, samples: int, repeats: int) -> list[Row]:
-    """Filter whole channels with two workers, beside SpikeInterface's filter and save."""
-    spike = _spikeinterface(path, folder, bandpass=True)
-    if spike is None:
-        return []
-    processor = BatchProcessor(
-        path, "int16", CHANNELS, "samples", max_memory="40MB", show_progress_bar=False
+def _channels(path: Path, samples: int, repeats: int, max_memory: str) -> Row:
+    """Go through the channels of a sample-ordered file."""
+    ours, theirs = best_of(
+        repeats,
+        lambda: [channel.max() for channel in processor(path, max_memory).single_channel()],
+        lambda: columns(path, samples),
+    )
+    return row(
+        f"single channels of samples x channels, {max_memory}", ours, "memmap columns", theirs, 0.2
     )
 
-    def ours() -> None:
-        processor.single_channel_apply(
+
+def _computing(path: Path, repeats: int) -> Row:
+    """Compute with one worker and with two."""
+
+    def compute(processes: int) -> None:
+        processor(path, "4MB").multi_channel_apply(heavy, "memory", processes=processes)
+
+    compute(2)
+    alone, pair = best_of(repeats, lambda: compute(1), lambda: compute(2))
+    return row("compute-bound, 2 processes", pair, "1 process", alone, 1 / 1.7)
+
+
+def _filtering(path: Path, folder: Path, repeats: int, spikes: list[SpikeInterface]) -> list[Row]:
+    """Filter whole channels with two workers."""
+
+    def filtered() -> None:
+        processor(path, "40MB").single_channel_apply(
             butterworth,
             "disk",
             folder / "filtered.bin",
@@ -119,36 +226,18 @@ def _filtering(path: Path, folder: Path, samples: int, repeats: int) -> list[Row
             **FILTER,
         )
 
-    one, peer = best_of(max(1, repeats - 2), ours, lambda: spike(2))
-    return [row("butterworth to disk, 2 processes", one, "SpikeInterface bandpass, 2", peer, 1.0)]
-
-
-def _spikeinterface(
-    path: Path, folder: Path, *, bandpass: bool = False
-) -> Callable[[int], None] | None:
-    try:
-        from spikeinterface import core, preprocessing
-    except ImportError:
-        return None
-    recording = core.BinaryRecordingExtractor(
-        [str(path)], sampling_frequency=FS, num_channels=CHANNELS, dtype="int16"
+    if not spikes:
+        return []
+    ours, *times = best_of(
+        repeats, filtered, *(partial(peer.work, "bandpass", 2) for peer in spikes)
     )
-    if bandpass:
-        recording = preprocessing.bandpass_filter(recording, 300, 3000, filter_order=3)
-
-    def save(jobs: int) -> None:
-        shutil.rmtree(folder / "si", ignore_errors=True)
-        recording.save(
-            folder=folder / "si",
-            n_jobs=jobs,
-            chunk_duration="1s",
-            progress_bar=False,
-            verbose=False,
+    return [
+        row(
+            "butterworth to disk, 2 processes",
+            ours,
+            f"SpikeInterface {peer.version} bandpass, 2",
+            theirs,
+            1.0,
         )
-
-    try:
-        save(1)
-    except AttributeError:
-        # Releases that pip picks beside zarr 3 fail under NumPy 2: then the peer is absent.
-        return None
-    return save
+        for peer, theirs in zip(spikes, times, strict=True)
+    ]

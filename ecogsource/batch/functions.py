@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 __all__ = ["butterworth", "standarize"]
@@ -42,16 +44,18 @@ def butterworth(
     ValueError
         If the edges do not lie between zero and half the sampling rate.
     """
-    from scipy import signal
+    from scipy.signal import sosfiltfilt
 
-    sections = signal.butter(
-        order,
-        [low_freq, high_factor * sampling_freq],
-        btype="bandpass",
-        fs=sampling_freq,
-        output="sos",
-    )
-    return np.asarray(signal.sosfiltfilt(sections, ts, axis=0))
+    sections = _band(low_freq, high_factor * sampling_freq, order, sampling_freq)
+    return np.asarray(sosfiltfilt(sections, ts, axis=0))
+
+
+@lru_cache(maxsize=16)
+def _band(low: float, high: float, order: int, fs: float) -> np.ndarray:
+    """Design the filter; that takes as long as filtering some seconds of a channel."""
+    from scipy.signal import butter
+
+    return np.asarray(butter(order, [low, high], btype="bandpass", fs=fs, output="sos"))
 
 
 def standarize(rec: np.ndarray, sampling_freq: float | None = None) -> np.ndarray:

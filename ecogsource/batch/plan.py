@@ -204,6 +204,7 @@ def channel_batches(
     *,
     budget: int,
     complete: bool,
+    workers: int = 1,
 ) -> Iterator[Batch]:
     """Give batches of one channel, in groups that are read together where channels fit whole.
 
@@ -219,6 +220,8 @@ def channel_batches(
         Most bytes of a batch.
     complete : bool
         Whether each channel must stay in one piece.
+    workers : int
+        How many share the work: all get about the same.
 
     Yields
     ------
@@ -233,8 +236,8 @@ def channel_batches(
     whole = (stop - start) * itemsize
     together = budget // whole
     if together:
-        for number, low in enumerate(range(0, len(channels), together)):
-            yield Batch(number, start, stop, channels[low : low + together])
+        for number, (low, high) in enumerate(_groups(len(channels), together, workers)):
+            yield Batch(number, start, stop, channels[low:high])
         return
     if complete:
         raise ValueError(
@@ -251,3 +254,18 @@ def channel_batches(
             one = channels[place : place + 1]
             yield Batch(number, low, min(low + length, stop), one)
             number += 1
+
+
+def _groups(count: int, most: int, workers: int) -> Iterator[tuple[int, int]]:
+    """Cut a number of channels into groups of nearly the same size, several for each worker."""
+    low = 0
+    if workers > 1:
+        # The first one is done before the others, to see what results look like.
+        low = 1
+        yield 0, 1
+        most = max(1, min(most, -((low - count) // (4 * workers))))
+    groups = -((low - count) // most)
+    for number in range(groups):
+        high = low + (count - low) // (groups - number)
+        yield low, high
+        low = high

@@ -26,7 +26,7 @@ from ecogsource.batch.job import Job, Placed, Target
 from ecogsource.batch.plan import Batch
 from ecogsource.errors import BatchError
 
-__all__ = ["Workers", "run_ordered", "workers_for"]
+__all__ = ["Workers", "count_workers", "run_ordered", "workers_for"]
 
 # A fork of this process would copy its threads' locks; the server forks from a clean process.
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -189,7 +189,7 @@ def workers_for(processes: int, executor: Executor | None) -> Iterator[Workers |
         None to work in this process.
     """
     if executor is not None:
-        yield Workers(executor, 2 * _count_workers(executor))
+        yield Workers(executor, 2 * count_workers(processes, executor))
         return
     if processes <= 1:
         yield None
@@ -215,9 +215,25 @@ def _idle(key: tuple[int, int]) -> Workers | None:
     return None if workers is None or getattr(workers.executor, "_broken", False) else workers
 
 
-def _count_workers(executor: Any) -> int:
+def count_workers(processes: int, executor: Any) -> int:
+    """Tell how many batches are computed at a time.
+
+    Parameters
+    ----------
+    processes : int
+        Worker processes, if there is no executor.
+    executor : concurrent.futures.Executor or None
+        An executor of the caller.
+
+    Returns
+    -------
+    int
+        At least 1. An executor that does not say is taken to have one worker for each processor.
+    """
+    if executor is None:
+        return max(1, processes)
     client = getattr(executor, "_client", None)
-    if client is not None and hasattr(client, "nthreads"):
+    if hasattr(client, "nthreads"):
         return max(1, sum(client.nthreads().values()))
     return getattr(executor, "_max_workers", None) or os.cpu_count() or 2
 

@@ -17,6 +17,7 @@ from ecogsource.batch.plan import (
     select_times,
     time_batches,
 )
+from ecogsource.batch.pools import count_workers
 from ecogsource.batch.readers import RecordingsReader
 from ecogsource.batch.running import collect, read_batches, write_file
 from ecogsource.memory import parse_bytes
@@ -307,7 +308,11 @@ class BatchProcessor:
         """
         job = Job(self.reader, function, kwargs, cast_dtype=cast_dtype, single=True)
         batches = self._channel_batches(
-            from_time, to_time, channels, complete=force_complete_channel_batch
+            from_time,
+            to_time,
+            channels,
+            complete=force_complete_channel_batch,
+            workers=count_workers(processes, executor),
         )
         return self._run(job, batches, mode, output_path, if_file_exists, processes, executor)
 
@@ -363,13 +368,25 @@ class BatchProcessor:
         )
 
     def _channel_batches(
-        self, from_time: int | None, to_time: int | None, channels: Any, *, complete: bool
+        self,
+        from_time: int | None,
+        to_time: int | None,
+        channels: Any,
+        *,
+        complete: bool,
+        workers: int = 1,
     ) -> list[Batch]:
         chosen = select_channels(channels, self.reader.channels)
         start, stop = select_times(from_time, to_time, self.reader.observations)
         itemsize = self.reader.dtype.itemsize
         return list(
             channel_batches(
-                start, stop, chosen, itemsize, budget=self.max_memory, complete=complete
+                start,
+                stop,
+                chosen,
+                itemsize,
+                budget=self.max_memory,
+                complete=complete,
+                workers=workers,
             )
         )

@@ -12,6 +12,7 @@ from ecogsource.batch import (
     BatchProcessor,
     RecordingsReader,
 )
+from ecogsource.batch.plan import channel_batches, chosen_channels
 from ecogsource.datasource import MappedSource
 from ecogsource.errors import BatchError
 from tests.batch.helpers import (
@@ -92,6 +93,22 @@ class TestBatches:
         for shape in ((0, 4), (4, 0)):
             with pytest.raises(ValueError, match="0 (observations|channels)"):
                 next(BatchProcessor(np.zeros(shape)).multi_channel())
+
+    @pytest.mark.parametrize("budget", [2000, 4100, 10**6])
+    @pytest.mark.parametrize("workers", [1, 2, 5])
+    def test_workers_share_channels_evenly(self, budget: int, workers: int) -> None:
+        for count in (1, 2, 7, 100):
+            batches = list(
+                channel_batches(
+                    0, 1000, range(count), 2, budget=budget, complete=True, workers=workers
+                )
+            )
+            assert chosen_channels(batches) == list(range(count))
+            sizes = [len(batch.channels) for batch in batches[workers > 1 :]]
+            assert max(sizes, default=1) * 2000 <= budget
+            assert max(sizes, default=1) - min(sizes, default=1) <= 1
+            if workers > 1 and count > 4 * workers:
+                assert len(sizes) >= 4 * workers
 
     def test_limits_that_make_no_sense(self, path: Path, order: str) -> None:
         bp = processor(path, order)
