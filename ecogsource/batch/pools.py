@@ -232,7 +232,7 @@ def count_workers(processes: int, executor: Any) -> int:
     """
     if executor is None:
         return max(1, processes)
-    client = getattr(executor, "_client", None)
+    client: Any = getattr(executor, "_client", None)
     if hasattr(client, "nthreads"):
         return max(1, sum(client.nthreads().values()))
     return getattr(executor, "_max_workers", None) or os.cpu_count() or 2

@@ -1,8 +1,9 @@
 """Sources as dask arrays: scheduling is dask's, reading stays ours.
 
-A task carries the recipe of a source (a few hundred bytes), opens it where it runs, once per
-process, and reads its block with one call of the read path. Blocks follow the storage chunks and
-the borders of joined files, so that no chunk is decoded for two tasks where that can be avoided.
+A graph carries the recipe of a source, which is opened where it is used, once per process; a task
+reads its block, or what is left of it when the array was sliced, with one call of the read path.
+Blocks follow the storage chunks and the borders of joined files, so that no chunk is decoded for
+two tasks where that can be avoided.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ecogsource.filters import decimate_range, decimated_length
 __all__ = ["downsample", "from_recordings", "map_with_margin", "to_dask"]
 
 _EXTRA = "dask"
+# In bytes; that of a file is some hundreds, that of a join of a thousand files a hundred thousand.
+_SHORT_RECIPE = 10_000
 
 
 def to_dask(source: ElectrodeDataSource, chunks: Any = "auto") -> Any:
@@ -47,14 +50,22 @@ def to_dask(source: ElectrodeDataSource, chunks: Any = "auto") -> Any:
     MissingDependencyError
         If dask is not installed.
     """
+    return _from_source(source, _blocks(source, chunks))
+
+
+def _from_source(source: ElectrodeDataSource, blocks: tuple[tuple[int, ...], ...]) -> Any:
+    """Make the array; dask hands slices of it down to the reading of each block."""
     da = require("dask.array", _EXTRA)
-    return da.map_blocks(
-        _read_block,
-        _recipe(source),
-        chunks=_blocks(source, chunks),
-        dtype=source.dtype,
+    recipe = pickle.dumps(source)
+    tokenize = require("dask.base", _EXTRA).tokenize
+    return da.from_array(
+        _Lazy(source),
+        chunks=blocks,
+        name=f"ecogsource-{tokenize(recipe, blocks)}",
+        asarray=False,
+        # A long recipe is a key of its own and travels once to each worker.
+        inline_array=len(recipe) <= _SHORT_RECIPE,
         meta=np.empty((0, 0), source.dtype),
-        name=f"ecogsource-{_token(source, chunks)}",
     )
 
 
@@ -64,8 +75,7 @@ def from_recordings(recordings: Sequence[Any], chunks: Any = "auto", **options: 
     Parameters
     ----------
     recordings : sequence of path, Recording, Dataset or source
-        In order of time. Each block reads one of them only, and its task carries only that
-        one's recipe.
+        In order of time. Each block reads one of them only.
     chunks : 'auto', int, or tuple
         Sizes of the blocks within each recording.
     **options
@@ -79,22 +89,34 @@ def from_recordings(recordings: Sequence[Any], chunks: Any = "auto", **options: 
     Raises
     ------
     JoinError
-        If there is nothing to join, or if recordings differ in channels or rate.
+        If there is nothing to join, or if recordings differ in channels, rate or type.
     MissingDependencyError
         If dask is not installed.
     """
-    da = require("dask.array", _EXTRA)
     sources = [_source_of(recording, options) for recording in recordings]
     if not sources:
         raise JoinError("there is nothing to join: the sequence of recordings is empty")
     first = sources[0]
     for number, source in enumerate(sources):
-        if (source.shape[0], source.fs) != (first.shape[0], first.fs):
-            raise JoinError(
-                f"cannot join: recording {number} has {source.shape[0]} channels at {source.fs} "
-                f"Hz, recording 0 has {first.shape[0]} at {first.fs} Hz"
-            )
-    return da.concatenate([to_dask(source, chunks) for source in sources], axis=1)
+        kind, expected = _kind(source), _kind(first)
+        if kind != expected:
+            raise JoinError(f"cannot join: recording {number} has {kind}, recording 0 {expected}")
+    joined = MappedSource(
+        BufferBinder([source.as_buffer() for source in sources], axis=1), fs=first.fs
+    )
+    # Recordings of the same length and storage are cut in the same way.
+    known: dict[Any, tuple[tuple[int, ...], ...]] = {}
+    times: list[int] = []
+    for source in sources:
+        key = source.shape, source.as_buffer().chunks
+        if key not in known:
+            known[key] = _blocks(source, chunks)
+        times += known[key][1]
+    return _from_source(joined, (known[first.shape, first.as_buffer().chunks][0], tuple(times)))
+
+
+def _kind(source: ElectrodeDataSource) -> str:
+    return f"{source.shape[0]} channels of {source.dtype} at {source.fs} Hz"
 
 
 def map_with_margin(
@@ -138,7 +160,7 @@ def map_with_margin(
     kind = np.dtype(source.dtype if dtype is None else dtype)
     return da.map_blocks(
         _mapped_block,
-        _recipe(source),
+        _Recipe(source),
         function,
         margin,
         chunks=_blocks(source, chunks),
@@ -177,12 +199,24 @@ def downsample(source: ElectrodeDataSource, ratio: int, *, chunks: Any = "auto")
     )
     return da.map_blocks(
         _downsampled_block,
-        _recipe(source),
+        _Recipe(source),
         ratio,
         chunks=blocks,
         dtype=np.float64,
         meta=np.empty((0, 0)),
     )
+
+
+class _Lazy:
+    """What dask takes for an array and slices."""
+
+    ndim = 2
+
+    def __init__(self, source: ElectrodeDataSource) -> None:
+        self.source, self.shape, self.dtype = source, source.shape, source.dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.source.read(index)
 
 
 class _Recipe:
@@ -192,26 +226,13 @@ class _Recipe:
         self.source = source
 
     def __dask_tokenize__(self) -> str:
-        return _token(self.source, None)
-
-
-def _recipe(source: ElectrodeDataSource) -> _Recipe:
-    return _Recipe(source)
-
-
-def _token(source: ElectrodeDataSource, chunks: Any) -> str:
-    tokenize = require("dask.base", _EXTRA).tokenize
-    name: str = tokenize(pickle.dumps(source), repr(chunks))
-    return name
+        name: str = require("dask.base", _EXTRA).tokenize(pickle.dumps(self.source))
+        return name
 
 
 def _location(block_info: Any) -> tuple[slice, slice]:
     rows, times = block_info[None]["array-location"]
     return slice(*rows), slice(*times)
-
-
-def _read_block(recipe: _Recipe, block_info: Any = None) -> np.ndarray:
-    return recipe.source.read(_location(block_info))
 
 
 def _mapped_block(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from ecogsource.datasource.base import ElectrodeDataSource
 from ecogsource.errors import FormatError, require
 
@@ -71,11 +69,13 @@ def _raw_class() -> Any:
             self, data: Any, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
         ) -> None:
             extra = self._raw_extras[fi]
-            block = extra["source"].read((slice(None), slice(start, stop)))
-            block = block.astype(np.float64) * extra["factor"]
+            times = slice(start, stop)
             if mult is None:
-                data[:] = block[idx] * cals
+                data[:] = extra["source"].read((idx, times))
+                data *= extra["factor"] * cals
             else:
-                data[:] = mult @ (block[idx] if len(mult.T) != len(block) else block)
+                # Projections need all channels, or those that the matrix has columns for.
+                rows = slice(None) if mult.shape[1] == len(extra["source"]) else idx
+                data[:] = mult @ (extra["source"].read((rows, times)) * extra["factor"])
 
     return RawSource

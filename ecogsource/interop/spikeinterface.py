@@ -43,16 +43,8 @@ def to_spikeinterface(source: ElectrodeDataSource) -> Any:
     """
     if not source.fs:
         raise FormatError("SpikeInterface needs a rate: give the source an fs (Hz)")
-    recording_class, segment_class = _classes()
-    names = source.channel_names
-    ids = list(range(len(source))) if names is None else names
-    recording = recording_class(source.fs, ids, source.dtype)
-    recording.add_recording_segment(segment_class(source.as_buffer(), source.fs))
-    factor = _TO_MICROVOLTS.get(source.units or "")
-    if factor is not None:
-        recording.set_channel_gains(factor)
-        recording.set_channel_offsets(0.0)
-    return recording
+    recording_class, _ = _classes()
+    return recording_class(source)
 
 
 def from_spikeinterface(recording: Any, *, segment: int | None = None) -> MappedSource:
@@ -74,6 +66,8 @@ def from_spikeinterface(recording: Any, *, segment: int | None = None) -> Mapped
     ------
     GapError
         If the recording has several segments and none was chosen.
+    FormatError
+        If a gain is zero.
     """
     count = recording.get_num_segments()
     if segment is None and count > 1:
@@ -82,9 +76,12 @@ def from_spikeinterface(recording: Any, *, segment: int | None = None) -> Mapped
             "with segment=0, segment=1, ..."
         )
     scale = None
-    if recording.has_scaled():
-        gains = np.asarray(recording.get_channel_gains(), float)
-        offsets = np.asarray(recording.get_channel_offsets(), float)
+    # Both are None if they are not known.
+    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
+    if gains is not None and offsets is not None:
+        gains, offsets = np.asarray(gains, float), np.asarray(offsets, float)
+        if not gains.all():
+            raise FormatError("a channel has a gain of 0: its values cannot be scaled")
         scale = (offsets / gains)[:, None], gains[:, None]
     return MappedSource(
         SegmentBuffer(recording, segment or 0, units_scale=scale),
@@ -166,9 +163,28 @@ def _classes() -> tuple[Any, Any]:
             return traces
 
     class SourceRecording(core.BaseRecording):
-        """A recording made of one source."""
+        """A recording made of one source; it travels to other processes by the source's recipe."""
 
-        def __init__(self, fs: float, ids: Any, dtype: Any) -> None:
-            super().__init__(sampling_frequency=fs, channel_ids=ids, dtype=dtype)
+        def __init__(self, source: ElectrodeDataSource) -> None:
+            names = source.channel_names
+            ids = list(range(len(source))) if names is None else names
+            super().__init__(sampling_frequency=source.fs, channel_ids=ids, dtype=source.dtype)
+            self.add_recording_segment(SourceSegment(source.as_buffer(), float(source.fs or 0)))
+            factor = _TO_MICROVOLTS.get(source.units or "")
+            if factor is not None:
+                self.set_channel_gains(factor)
+                self.set_channel_offsets(0.0)
+            self._kwargs = {"source": source}
+            self._serializability["json"] = False
 
+    for made in (SourceRecording, SourceSegment):
+        # They are found again by these names.
+        made.__qualname__ = made.__name__
     return SourceRecording, SourceSegment
+
+
+def __getattr__(name: str) -> Any:
+    """Give the classes by name, for SpikeInterface's workers."""
+    if name in ("SourceRecording", "SourceSegment"):
+        return _classes()[name == "SourceSegment"]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

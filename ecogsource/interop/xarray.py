@@ -43,11 +43,11 @@ def to_xarray(source: ElectrodeDataSource) -> Any:
     coordinates: Any = {"channel": np.arange(len(source)) if names is None else names}
     array = xarray.DataArray(variable, coords=coordinates, name=source.electrode_field)
     if source.fs:
-        index = require("xarray.indexes", _EXTRA).RangeIndex.arange(
-            0.0, source.shape[1] / source.fs, 1 / source.fs, dim="time"
+        samples = source.shape[1]
+        index = require("xarray.indexes", _EXTRA).RangeIndex.linspace(
+            0.0, samples / source.fs, samples, endpoint=False, dim="time"
         )
-        if index.size == source.shape[1]:
-            array = array.assign_coords(xarray.Coordinates.from_xindex(index))
+        array = array.assign_coords(xarray.Coordinates.from_xindex(index))
         array.attrs["fs"] = source.fs
     if source.units:
         array.attrs["units"] = source.units
