@@ -96,9 +96,7 @@ class TestDask:
 
         assert_same(from_recordings(files, dataset="data").compute(), array)
         mixed = [MappedSource(array[:, :10], fs=1000.0), array[:, 10:20]]
-        with pytest.raises(
-            JoinError, match="recording 1 has 6 channels of int16 at None Hz, recording 0 6"
-        ):
+        with pytest.raises(JoinError, match="recording 1 has 6 channels of int16 at None"):
             from_recordings(mixed)
         mixed[1] = MappedSource(array[:, 10:20], fs=1000.0)
         assert_same(from_recordings(mixed).compute(), array[:, :20])
