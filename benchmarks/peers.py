@@ -111,6 +111,10 @@ class Ours(Peer):
         """Index, as a user does."""
         return self.buffer[request.channels, request.times]
 
+    def close(self) -> None:
+        """Let go of the file, and of its map."""
+        self.buffer.close()
+
 
 class Memmap(Peer):
     """NumPy's memory map; of contiguous HDF5 datasets too."""

@@ -152,6 +152,7 @@ def test_large_reads_of_every_kind(
             (some, slice(10, 49_000, 2)),
             (slice(2, 38), np.arange(49_999, 0, -7)),
             (slice(2, 38), np.random.default_rng(1).integers(0, 50_000, 9000)),
+            (slice(2, 38, 3), np.arange(50_000)[np.random.default_rng(1).random(50_000) < 0.5]),
         ):
             np.testing.assert_array_equal(buffer[index], expected[index])
             assert buffer[index].dtype == expected.dtype
@@ -161,8 +162,7 @@ def test_large_reads_of_every_kind(
 
 
 def test_a_gain_per_sample_of_one_channel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SMALL_BYTES", 0)
-    monkeypatch.setattr(storage, "RUN_BYTES", 1)
+    monkeypatch.setattr(storage, "LARGE_BYTES", 0)
     gains = np.arange(1, 11.0)
     buffer = FlatBuffer(path, "i2", (6, 10), units_scale=gains)
     truth = np.arange(60).reshape(6, 10) * gains
@@ -198,11 +198,9 @@ def test_the_large_path_is_numpy_too(
         tuple(axis for axis, k in enumerate(key) if isinstance(k, int))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "SMALL_BYTES", 0)
+        patch.setattr(storage, "LARGE_BYTES", data.draw(st.sampled_from([0, 10**9])))
+        patch.setattr(storage, "PART_BYTES", 40)
         patch.setattr(storage, "RUN_BYTES", data.draw(st.sampled_from([1, 16, 10**6])))
-        patch.setattr(storage, "TILE_BYTES", 40)
-        patch.setattr(storage, "SPAN_BYTES", 60)
-        patch.setattr(storage, "WANTED_BYTES", 8)
         np.testing.assert_array_equal(buffer.oindex[key], expected)
 
 

@@ -111,12 +111,6 @@ def test_short_reads_go_on_until_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     target = np.zeros(10, np.uint8)
     handle.read(target, 0)
     assert target.tobytes() == b"0123456789"
-    rows = np.zeros((2, 5), np.uint8)
-    handle.read_rows(rows, [0, 5])
-    assert rows.tobytes() == b"0123456789"
-    rows[:] = 0
-    handle.copy_rows(rows, [5, 0])
-    assert rows.tobytes() == b"5678901234"
     with pytest.raises(CorruptDataError, match=r"ends early: 10 bytes wanted, 6 found.*byte 10"):
         handle.read(target, 4)
     handle.close()

@@ -104,8 +104,18 @@ def test_runs_of_neighbours(selector: grid.Selector, unit: bool) -> None:
     assert grid.is_unit(selector) is unit
 
 
-def test_a_plain_box_is_wanted_whole() -> None:
-    (box,) = grid.boxes([4, range(2, 6)], [9, 9], [0, 0])
-    assert box.plain
-    assert box.start == (4, 2)
-    assert not next(grid.boxes([range(6, 2, -1)], [9], [0])).plain
+@given(selectors=st.lists(selectors(), min_size=1, max_size=3), size=st.integers(1, 200))
+def test_parts_cover_a_selection_once(selectors: list[grid.Selector], size: int) -> None:
+    if 0 in map(grid.length, selectors):
+        return
+    array = np.arange(AXIS ** len(selectors)).reshape((AXIS,) * len(selectors))
+    lists = [np.atleast_1d(np.asarray(positions(s))) for s in selectors]
+    expected = array[np.ix_(*lists)].reshape(grid.outer_shape(selectors))
+    found = np.full(expected.shape, -1)
+    for part in grid.parts(selectors, size):
+        target = found[part.where]
+        assert 1 <= target.size <= size
+        assert (target == -1).all()
+        inside = [np.atleast_1d(np.arange(AXIS)[key]) for key in part.keys]
+        found[part.where] = array[np.ix_(*inside)].reshape(target.shape)
+    np.testing.assert_array_equal(found, expected)

@@ -138,6 +138,26 @@ def test_large_copies_go_by_tiles(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(scaled, block.astype("f4") * affine.factor)
 
 
+@pytest.mark.parametrize("pitch", [256, 250, 512])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("target", ["i2", "f8"])
+def test_turning_whatever_the_distance_of_rows(pitch: int, scaled: bool, target: str) -> None:
+    block = np.random.default_rng(0).integers(-999, 999, (700, pitch)).astype(">i2")
+    affine = Affine(np.float32(1), np.float32(0.5), np.dtype("f4")) if scaled else None
+    expected = (block.astype("f4") + 1) * np.float32(0.5) if scaled else block
+    for part in (np.s_[:, :], np.s_[::3, 1:], np.s_[::-1, :200], np.s_[:, ::-2]):
+        source = block[part]
+        out = np.zeros(source.shape[::-1], target)
+        copy_into(out.T, source, affine)
+        np.testing.assert_array_equal(out.T, expected[part].astype(target))
+    deep = block.reshape(7, 100, pitch)
+    out = np.zeros((pitch, 7, 100), target)
+    copy_into(out.transpose(1, 2, 0), deep, affine)
+    np.testing.assert_array_equal(
+        out.transpose(1, 2, 0), expected.reshape(deep.shape).astype(target)
+    )
+
+
 def test_large_shuffled_chunks_go_by_tiles() -> None:
     block = np.arange(3 * 100_000, dtype="<i4").reshape(3, 100_000)
     planes = np.ascontiguousarray(block.reshape(-1).view(np.uint8).reshape(-1, 4).T)

@@ -14,13 +14,12 @@ import numpy as np
 from ecogsource.buffers.storage.cache import CACHE
 from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
 from ecogsource.buffers.storage.grid import (
+    AxisPiece,
     Key,
     Selector,
     axis_pieces,
-    key_bounds,
     key_count,
     length,
-    lowered,
 )
 from ecogsource.buffers.storage.grouped import read_grouped
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
@@ -33,11 +32,6 @@ from ecogsource.params import load_params
 
 __all__ = ["INDICES", "ChunkedStorage", "IndexCache"]
 
-DENSE = 0.3
-PAGE_BYTES = 1 << 12
-FAULT_BYTES = 1 << 16
-RUN_BYTES = 1 << 10
-FEW_RUNS = 8
 # From which part of the cache on a read is too large to be kept whole.
 FLOOD = 1 / 8
 # What the plan of a read takes in memory for each chunk.
@@ -114,10 +108,8 @@ class ChunkedStorage:
         self.chunks = layout.chunks or ()
         self.dtype = layout.dtype
         self._native = layout.dtype.newbyteorder("=")
-        sizes = [*self.chunks, self.dtype.itemsize]
         self._signature = signature
-        self._nbytes = math.prod(sizes)
-        self._strides = tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(self.chunks)))
+        self._nbytes = math.prod(self.chunks) * self.dtype.itemsize
         self._pool = pool
         self._load_index = load_index
         self._index: ChunkIndex | None = None
@@ -143,17 +135,14 @@ class ChunkedStorage:
         handle = self._pool.acquire(self.layout.path, self._signature)
         try:
             handle.check(self._signature)
-            if self._read_grouped(handle, selectors, out, affine):
-                return
-            cells = self._cells(selectors)
+            axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
             if self.layout.filters:
+                cells = self._cells(axes)
                 nbytes = len(cells) * self._nbytes
                 run(self._filtered(handle, out, affine, nbytes), cells, nbytes)
-                return
-            reader = self._direct(handle, cells, selectors, out) if affine is None else None
-            if reader is None:
-                reader = self._plain(handle, out, affine)
-            run(reader, cells, out.size * self.dtype.itemsize)
+            elif not read_grouped(handle, self._known_index(), self.layout, axes, out, affine):
+                nbytes = out.size * self.dtype.itemsize
+                run(self._plain(handle, out, affine), self._cells(axes), nbytes)
         finally:
             self._pool.release(handle)
 
@@ -165,27 +154,13 @@ class ChunkedStorage:
         )
         return CELL_BYTES * touched + 3 * self._nbytes * min(touched, load_params().workers)
 
-    def _read_grouped(
-        self,
-        handle: Handle,
-        selectors: Sequence[Selector],
-        out: np.ndarray,
-        affine: Affine | None,
-    ) -> bool:
-        if self.layout.filters or len(self.chunks) != 2 or (affine and affine.varies):
-            return False
-        height, width = self.chunks
-        shape = (height, width)
-        return read_grouped(handle, self._known_index(), shape, self.dtype, selectors, out, affine)
-
     def _known_index(self) -> ChunkIndex:
         if self._index is None:
             self._index = self._load_index()
         return self._index
 
-    def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
+    def _cells(self, axes: Sequence[Sequence[AxisPiece]]) -> list[_Cell]:
         index = self._known_index()
-        axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
         grid = np.ix_(*([p.cell for p in pieces] for pieces in axes))
         numbers = np.ravel_multi_index(grid, index.offsets.shape).ravel()
         wheres = [[p.where for p in pieces if p.where is not None] for pieces in axes]
@@ -282,81 +257,20 @@ class ChunkedStorage:
     def _plain(
         self, handle: Handle, out: np.ndarray, affine: Affine | None
     ) -> Callable[[_Cell], None]:
-        """Return what reads one chunk of a dataset without filters."""
+        """Return what reads one chunk of a dataset without filters, from the map of the file."""
 
         def read(cell: _Cell) -> None:
-            local, where = cell.local, cell.where
+            where = cell.where
+            part = None if affine is None else affine.at(where)
             if cell.offset == MISSING:
-                part = None if affine is None else affine.at(where)
-                place(self._empty(), local, out, where, part)
+                place(self._empty(), cell.local, out, where, part)
                 return
             if cell.size < self._nbytes:
                 short = ValueError(f"{self._nbytes} bytes needed, {cell.size} stored")
                 raise self._damaged(handle, cell, short)
             self._check_end(handle, cell)
-            first, block = self._block(handle, cell, local)
-            part = None if affine is None else affine.at(where)
-            place(block, (first, *local[1:]), out, where, part)
+            block = np.ndarray(self.chunks, self.dtype, handle.map(), cell.offset)
+            place(block, cell.local, out, where, part)
+            handle.touched(self._nbytes)
 
         return read
-
-    def _direct(
-        self,
-        handle: Handle,
-        cells: Sequence[_Cell],
-        selectors: Sequence[Selector],
-        out: np.ndarray,
-    ) -> Callable[[_Cell], None] | None:
-        """Return what copies runs of bytes from the map straight to their place.
-
-        ``None`` if that cannot be done for all chunks: they must be there, be wanted as they are,
-        and their rows be few or long.
-        """
-        itemsize, end = self.dtype.itemsize, self._signature.size
-        height, width = (1, *self.chunks)[-2:]
-        fits = (
-            len(self.chunks) in (1, 2)
-            and all(isinstance(s, range) and s.step == 1 for s in selectors)
-            and out.dtype == self.dtype
-            and out.strides[-1] == itemsize
-            and (height <= FEW_RUNS or width * itemsize >= RUN_BYTES)
-        )
-        if not fits or not all(
-            cell.size >= self._nbytes and 0 <= cell.offset <= end - cell.size for cell in cells
-        ):
-            return None
-        chunks, dtype = self.chunks, self.dtype
-
-        def read(cell: _Cell) -> None:
-            target = out[cell.where]
-            block = np.ndarray(chunks, dtype, handle.map(), cell.offset)
-            np.copyto(target, block[cell.local])
-            handle.touched(target.nbytes)
-
-        return read
-
-    def _block(self, handle: Handle, cell: _Cell, local: tuple[Key, ...]) -> tuple[Key, np.ndarray]:
-        """Return the rows of a chunk that hold what is wanted, and the key for their axis.
-
-        They are read if much of them is wanted, else looked at through the map.
-        """
-        rest, step = self.chunks[1:], self._strides[0]
-        if _touched(local, self._strides) > DENSE:
-            low, high = key_bounds(local[0])
-            memory = scratch((high - low) * step)
-            handle.read(memory, cell.offset + low * step)
-            first = lowered(local[0], low)
-            return first, np.frombuffer(memory, self.dtype).reshape((high - low, *rest))
-        handle.touched(min(self._nbytes, FAULT_BYTES * 2))
-        return local[0], np.ndarray(self.chunks, self.dtype, handle.map(), cell.offset)
-
-
-def _touched(local: tuple[Key, ...], strides: tuple[int, ...]) -> float:
-    """Return about which part of the bytes between the first and last row a map would load."""
-    low, high = key_bounds(local[0])
-    inner = 0
-    for key, stride in zip(local[1:], strides[1:], strict=True):
-        first, last = key_bounds(key)
-        inner += (last - first) * stride
-    row = max(PAGE_BYTES, min(strides[0], inner + PAGE_BYTES))
-    return key_count(local[0]) * row / ((high - low) * strides[0])

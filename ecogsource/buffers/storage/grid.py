@@ -19,6 +19,7 @@ __all__ = [
     "Box",
     "BoxPiece",
     "Key",
+    "Part",
     "Selector",
     "axis_pieces",
     "bounds",
@@ -29,6 +30,7 @@ __all__ = [
     "length",
     "lowered",
     "outer_shape",
+    "parts",
     "slice_of",
     "tidy",
 ]
@@ -87,9 +89,11 @@ def bounds(selector: Selector) -> tuple[int, int]:
 
 def slice_of(positions: range) -> slice:
     """Return the slice that selects the positions of a non-empty range."""
-    last = positions[-1]
-    stop = last + (1 if positions.step > 0 else -1)
-    return slice(positions[0], None if stop < 0 else stop, positions.step)
+    step = positions.step
+    if step > 0:
+        return slice(positions.start, positions.stop, step)
+    stop = positions[-1] - 1
+    return slice(positions.start, None if stop < 0 else stop, step)
 
 
 def key_count(key: Key) -> int:
@@ -214,6 +218,51 @@ def _array_pieces(positions: np.ndarray, cell_length: int) -> Iterable[AxisPiece
         yield AxisPiece(cell, tidy(chosen - cell * cell_length), where)
 
 
+class Part(NamedTuple):
+    """A part of a selection.
+
+    Parameters
+    ----------
+    keys : tuple of int, slice or int64 array
+        Positions in the array, one per axis.
+    where : tuple of slice
+        Positions in the result, one per axis of the result.
+    """
+
+    keys: tuple[Key, ...]
+    where: tuple[slice, ...]
+
+
+def parts(selectors: Sequence[Selector], size: int) -> list[Part]:
+    """Cut a selection into parts of at most `size` elements, long along the last axes.
+
+    Parameters
+    ----------
+    selectors : sequence of int, range or int64 array
+        One per axis, none of them empty.
+    size : int
+        Largest number of elements of a part, at least 1.
+    """
+    axes: list[list[tuple[Key, slice | None]]] = []
+    room = size
+    for selector in reversed(selectors):
+        if isinstance(selector, int):
+            axes.append([(selector, None)])
+            continue
+        edge = max(1, min(len(selector), room))
+        room //= edge
+        starts = range(0, len(selector), edge)
+        axes.append([(_key(selector[i : i + edge]), slice(i, i + edge, 1)) for i in starts])
+    return [
+        Part(tuple(key for key, _ in cut), tuple(w for _, w in cut if w is not None))
+        for cut in itertools.product(*reversed(axes))
+    ]
+
+
+def _key(positions: range | np.ndarray) -> slice | np.ndarray:
+    return slice_of(positions) if isinstance(positions, range) else tidy(positions)
+
+
 class BoxPiece(NamedTuple):
     """One axis of a box: the interval that encloses a piece, and the piece inside it.
 
@@ -250,14 +299,6 @@ class Box(NamedTuple):
     extent: tuple[int, ...]
     local: tuple[Key, ...]
     where: tuple[slice | np.ndarray, ...]
-
-    @property
-    def plain(self) -> bool:
-        """Whether the whole box is wanted, in rising order, in one place of the result."""
-        return all(
-            isinstance(key, int) or (isinstance(key, slice) and key.step == 1)
-            for key in (*self.local, *self.where)
-        )
 
 
 def boxes(

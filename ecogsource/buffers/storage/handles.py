@@ -14,18 +14,16 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
 __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 
 MAX_HANDLES = 128
-MAPPED_LIMIT = 384 * 2**20
-COUNTED_BYTES = 32 * 2**20
+MAPPED_LIMIT = 256 * 2**20
+COUNTED_BYTES = 128 * 2**20
 # Other errors of the system, such as a lack of permission or of descriptors, say it themselves.
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
@@ -199,25 +197,6 @@ class Handle:
             raise self._unreadable(error, offset) from error
         if got != wanted:
             self._read_rest(memoryview(target).cast("B"), got, offset)
-
-    def read_rows(self, rows: Iterable[Any], offsets: Iterable[int]) -> None:
-        """Fill contiguous rows, each with the bytes at its own offset; see `read`."""
-        fd, preadv = self.fd, os.preadv
-        for row, offset in zip(rows, offsets, strict=True):
-            if preadv(fd, (row,), offset) != row.nbytes:
-                self.read(row, offset)
-
-    def copy_rows(self, rows: Iterable[np.ndarray], offsets: Iterable[int]) -> None:
-        """Fill contiguous rows from the map, each with the bytes at its own offset.
-
-        Through the map a copy is one pass over memory, in vector registers; the system's own
-        copy took 1.4 to 2 times as long. The caller has checked that the file is long enough.
-        """
-        source, copied = self.map(), 0
-        for row, offset in zip(rows, offsets, strict=True):
-            np.copyto(row, np.ndarray(row.shape, row.dtype, source, offset))
-            copied += row.nbytes
-        self.touched(copied)
 
     def _read_rest(self, target: memoryview, got: int, offset: int) -> None:
         """Go on after a short read: a signal, a very long read, or the end of the file."""

@@ -6,12 +6,14 @@ when it is transposed, cast and scaled, and no temporary of the size of the resu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ecogsource.buffers.storage.grid import Key
+from ecogsource.buffers.storage.threads import scratch
 
 if TYPE_CHECKING:
     from ecogsource.buffers.scaling import Scale
@@ -21,7 +23,6 @@ __all__ = [
     "Affine",
     "assign_outer",
     "copy_into",
-    "copy_tile",
     "drop_integers",
     "grid_slices",
     "place",
@@ -29,7 +30,11 @@ __all__ = [
     "take_outer",
 ]
 
-TILE_ELEMENTS = 1 << 16
+TILE_ELEMENTS = 1 << 17
+# Fewer elements are turned faster as they are.
+TURNED_ELEMENTS = 1 << 12
+LINE_BYTES = 64
+COLLIDING_BYTES = 512
 ROW_LOOP_LIMIT = 64
 
 
@@ -71,18 +76,14 @@ class Affine(NamedTuple):
         offset, factor = (None if v is None else v.T for v in (self.offset, self.factor))
         return Affine(offset, factor, self.dtype)
 
-    def at(self, where: Sequence[slice | np.ndarray | None]) -> Affine:
-        """Return the part that belongs to a piece of the selection; ``None`` adds an axis."""
+    def at(self, where: Sequence[slice | np.ndarray]) -> Affine:
+        """Return the part that belongs to a piece of the selection."""
         return Affine(_part(self.offset, where), _part(self.factor, where), self.dtype)
 
 
-def _part(
-    value: np.ndarray | None, where: Sequence[slice | np.ndarray | None]
-) -> np.ndarray | None:
+def _part(value: np.ndarray | None, where: Sequence[slice | np.ndarray]) -> np.ndarray | None:
     if value is None or value.ndim == 0:
         return value
-    if any(key is None for key in where):
-        return value[tuple(where)]
     for axis, key in enumerate(where):
         if value.shape[axis] != 1:
             value = value[(slice(None),) * axis + (key,)]
@@ -155,10 +156,11 @@ def place(
     affine : Affine, optional
         Scaling, already restricted to `where`.
     """
-    if any(isinstance(key, np.ndarray) for key in (*local, *where)):
-        _place_lists(block, local, out, where, affine)
-    else:
-        copy_into(out[(*where, ...)], block[(*local, ...)], affine)
+    for key in (*local, *where):
+        if isinstance(key, np.ndarray):
+            _place_lists(block, local, out, where, affine)
+            return
+    copy_into(out[(*where, ...)], block[(*local, ...)], affine)
 
 
 def _place_lists(
@@ -170,6 +172,12 @@ def _place_lists(
 ) -> None:
     """Place with lists: one short list row by row as views, others by gathering and scattering."""
     block, keys = drop_integers(block, local)
+    if _last_only(keys, where):
+        block = block[tuple(keys[:-1])]
+        if block.flags.c_contiguous:
+            copy_into(out[(*where, ...)], _take_last(block, keys[-1]), affine)
+            return
+        keys = [*(slice(None),) * (len(keys) - 1), keys[-1]]
     rows = single_list(keys, where)
     if rows is not None:
         axis, pairs = rows
@@ -177,7 +185,12 @@ def _place_lists(
         source = block[tuple(_all_if_list(keys, axis))]
         target = out[tuple(_all_if_list(where, axis))]
         for i, (one, to) in enumerate(pairs):
-            part = None if affine is None else affine.at((*before, slice(i, i + 1)))
+            if affine is None:
+                here: Any = (*before, to, ...)
+                there: Any = (*before, one, ...)
+                copy_into(target[here], source[there])
+                continue
+            part = affine.at((*before, slice(i, i + 1)))
             copy_into(
                 target[(*before, slice(to, to + 1))], source[(*before, slice(one, one + 1))], part
             )
@@ -188,6 +201,23 @@ def _place_lists(
         copy_into(scaled, values, affine)
         values = scaled
     assign_outer(out, where, values)
+
+
+def _last_only(keys: Sequence[Key], where: Sequence[Key]) -> bool:
+    """Tell whether the only list is that of the block's last axis."""
+    return isinstance(keys[-1], np.ndarray) and not any(
+        isinstance(key, np.ndarray) for key in (*keys[:-1], *where)
+    )
+
+
+def _take_last(block: np.ndarray, positions: Any) -> np.ndarray:
+    """Gather from the last axis, row by row: each line of memory is looked at once."""
+    shape = (*block.shape[:-1], len(positions))
+    nbytes = math.prod(shape) * block.dtype.itemsize
+    values = np.frombuffer(scratch(nbytes, "taken"), block.dtype).reshape(shape)
+    # All positions are in bounds: with another mode than "raise", `out` is filled as it is.
+    np.take(block, positions, axis=-1, out=values, mode="clip")
+    return values
 
 
 def drop_integers(
@@ -238,7 +268,7 @@ def _all_if_list(keys: Sequence[slice | np.ndarray], axis: int) -> Iterator[slic
 
 
 def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = None) -> None:
-    """Copy an array into another of the same shape, by tiles, cast and scaled on the way.
+    """Copy an array into another of the same shape, cast and scaled on the way.
 
     Parameters
     ----------
@@ -246,29 +276,78 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         Same shape, any strides and dtypes.
     affine : Affine, optional
         Scaling, broadcastable to `target`.
+
+    Notes
+    -----
+    NumPy copies what runs the same way in both at the speed of memory, however large. Only what
+    must be turned or scaled is cut into tiles that stay in the cache between the steps.
     """
-    if target.size <= TILE_ELEMENTS:
-        copy_tile(target, source, affine)
+    turned = (
+        target.ndim > 1
+        and target.size >= TURNED_ELEMENTS
+        and _fast_axis(target) != _fast_axis(source)
+    )
+    copy = _turn_tile if turned and _collides(source) else _copy_tile
+    if target.size <= TILE_ELEMENTS or (affine is None and not turned):
+        copy(target, source, affine)
         return
     for tile in _tiles(target, source):
-        copy_tile(target[tile], source[tile], None if affine is None else affine.at(tile))
+        copy(target[tile], source[tile], None if affine is None else affine.at(tile))
 
 
-def copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
-    """Do what `copy_into` does in one piece."""
+def _collides(source: np.ndarray) -> bool:
+    """Tell whether the columns of an array fall on few sets of the cache."""
+    strides = sorted(abs(s) for s, n in zip(source.strides, source.shape, strict=True) if n > 1)
+    return strides[1] % COLLIDING_BYTES == 0
+
+
+def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
     if affine is None:
         np.copyto(target, source, casting="unsafe")
         return
     values = target
     if target.dtype != affine.dtype:
         values = np.empty(target.shape, affine.dtype)
+    _scale(values, source, affine)
+    if values is not target:
+        np.copyto(target, values, casting="unsafe")
+
+
+def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    """Copy a tile whose memory order changes, through memory of a pitch that suits the cache.
+
+    Columns of rows a multiple of 512 bytes apart share few sets of the cache and push each other
+    out: read straight from such rows, a transposition took twice as long.
+    """
+    dtype = target.dtype if affine is None else affine.dtype
+    values = _like(source, dtype)
+    if affine is None:
+        np.copyto(values, source, casting="unsafe")
+    else:
+        _scale(values, source, affine)
+    np.copyto(target, values, casting="unsafe")
+
+
+def _scale(values: np.ndarray, source: np.ndarray, affine: Affine) -> None:
     np.copyto(values, source, casting="unsafe")
     if affine.offset is not None:
         np.add(values, affine.offset, out=values)
     if affine.factor is not None:
         np.multiply(values, affine.factor, out=values)
-    if values is not target:
-        np.copyto(target, values, casting="unsafe")
+
+
+def _like(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return scratch memory with the shape and the order of axes of an array.
+
+    Its rows are an odd number of cache lines apart.
+    """
+    order = sorted(range(source.ndim), key=lambda axis: -abs(source.strides[axis]))
+    lengths = [source.shape[axis] for axis in order]
+    pitch = (-(-lengths[-1] * dtype.itemsize // LINE_BYTES) | 1) * LINE_BYTES
+    rows = math.prod(lengths[:-1])
+    memory = np.frombuffer(scratch(rows * pitch, "turned"), np.uint8).reshape(rows, pitch)
+    values = memory[:, : lengths[-1] * dtype.itemsize].view(dtype)
+    return values.reshape(lengths).transpose(np.argsort(order))
 
 
 def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]]:
@@ -277,7 +356,7 @@ def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]
     edges = list(shape)
     fast = {_fast_axis(target), _fast_axis(source)}
     for axis in sorted(range(len(shape)), key=lambda a: (a in fast, -abs(target.strides[a]))):
-        total = int(np.prod(edges))
+        total = math.prod(edges)
         if total <= TILE_ELEMENTS:
             break
         least = 256 if axis in fast else 1
@@ -286,8 +365,12 @@ def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]
 
 
 def _fast_axis(array: np.ndarray) -> int:
-    long = [axis for axis in range(array.ndim) if array.shape[axis] > 1]
-    return min(long, key=lambda axis: abs(array.strides[axis]), default=0)
+    """Return the axis along which neighbours are closest in memory."""
+    fast, least = 0, -1
+    for axis, (n, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
+        if n > 1 and (least < 0 or abs(stride) < least):
+            fast, least = axis, abs(stride)
+    return fast
 
 
 def grid_slices(shape: Sequence[int], edges: Sequence[int]) -> Iterator[tuple[slice, ...]]:

@@ -98,17 +98,20 @@ def run(work: Callable[[Task], Any], tasks: Sequence[Task], nbytes: int) -> None
         raise errors[0]
 
 
-def scratch(nbytes: int) -> memoryview:
-    """Return writable memory of this thread, to be used before the next call.
+def scratch(nbytes: int, name: str = "memory") -> memoryview:
+    """Return writable memory of this thread, to be used before the next call of the same name.
 
     Parameters
     ----------
     nbytes : int
         How much is needed.
+    name : str
+        Which of the pieces of memory that a thread keeps.
     """
     if nbytes > KEPT_SCRATCH:
         return memoryview(bytearray(nbytes))
-    held: bytearray | None = getattr(_LOCAL, "memory", None)
+    held: bytearray | None = getattr(_LOCAL, name, None)
     if held is None or len(held) < nbytes:
-        held = _LOCAL.memory = bytearray(nbytes)
+        held = bytearray(nbytes)
+        setattr(_LOCAL, name, held)
     return memoryview(held)[:nbytes]
