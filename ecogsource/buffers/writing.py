@@ -36,6 +36,7 @@ def broadcast_value(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.n
     array = np.asarray(value)
     if not hasattr(value, "__array__"):
         # Python numbers are checked against the type they are stored as; arrays are cast.
+        _check_bounds(array, dtype)
         checked = np.empty(array.shape, dtype)
         checked[...] = value
         array = checked
@@ -47,6 +48,16 @@ def broadcast_value(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.n
         raise ValueError(
             f"could not broadcast input array from shape {array.shape} into shape {shape}"
         ) from error
+
+
+def _check_bounds(array: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse integers that do not fit, which NumPy before 2 only warns of."""
+    if not array.size or array.dtype.kind not in "iu" or dtype.kind not in "iu":
+        return
+    limits = np.iinfo(dtype)
+    for extreme in (int(array.min()), int(array.max())):
+        if not limits.min <= extreme <= limits.max:
+            raise OverflowError(f"Python integer {extreme} out of bounds for {dtype}")
 
 
 def rising_selection(selection: Selection, values: np.ndarray) -> tuple[Selection, np.ndarray]:
