@@ -164,7 +164,7 @@ def bench_openseize(folder: Path, *, smoke: bool) -> list[Row]:
 
     rows = []
     for work in (*PLAIN, *MASKED):
-        repeats = 1 if smoke else 3
+        repeats = 1 if smoke else 2
         times = best_ratio(repeats, lambda w=work: ours(w), lambda w=work: theirs(w))
         # Where even the bare loop is not so far ahead of the peer, no producer can be.
         times["floor"] = min(bare(work, path) for _ in range(repeats))
