@@ -186,6 +186,12 @@ def _layout(
     return FlatLayout(str(data), dtype, shape, layout_order), warnings
 
 
+# Type, description, position, length, channel, date. Writers should code a comma in a description
+# as \1, but not all do.
+_MARKER = re.compile(
+    r"^(?P<type>[^,]*),(?P<text>[^,]*|.*(?=(?:,\s*-?\d+\s*){3}(?:,|$))),"
+    r"\s*(?P<position>-?\d+)\s*,\s*(?P<length>-?\d*)\s*(?:,[^,]*(?:,(?P<date>[^,]*))?)?$"
+)
 _Marker = tuple[str, str, int, int, "datetime | None"]
 
 
@@ -194,16 +200,14 @@ def _markers(path: Path) -> list[_Marker]:
     entries = _sections(read_text(path)).get("marker infos", {})
     markers: list[_Marker] = []
     for key, entry in entries.items():
-        parts = entry.split(",")
-        if not re.match(r"^Mk\d+$", key) or len(parts) < 4:
+        if not re.match(r"^Mk\d+$", key) or entry.count(",") < 3:
             continue
-        try:
-            position, length = int(parts[2]) - 1, int(parts[3] or 0)
-        except ValueError as error:
-            raise FormatError(f"{str(path)!r}: {key}={entry!r} has no valid position") from error
-        when = _date(parts[5]) if len(parts) > 5 else None
-        text = parts[1].replace("\\1", ",")
-        markers.append((parts[0], text, position, length, when))
+        parts = _MARKER.match(entry)
+        if parts is None:
+            raise FormatError(f"{str(path)!r}: {key}={entry!r} has no valid position")
+        text = parts["text"].replace("\\1", ",")
+        position, length = int(parts["position"]) - 1, int(parts["length"] or 0)
+        markers.append((parts["type"], text, position, length, _date(parts["date"] or "")))
     return markers
 
 

@@ -135,6 +135,8 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
             return
         numbers = item.size is not None and item.size > 1 and item.ndim < 3
         numbers = numbers and _matlab_class(item) not in {"char", "cell", "struct"}
+        # An empty MATLAB array is stored as the list of its lengths.
+        numbers = numbers and "MATLAB_empty" not in item.attrs
         referring = name.rsplit("/", 1)[-1] in _MAIN and _holds_references(item)
         if referring or (numbers and item.dtype.kind != "O"):
             found[name] = item

@@ -23,10 +23,15 @@ def _xml_of(path: Path) -> Path:
     return path if path.suffix == ".xml" else path.with_suffix(".xml")
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Tell whether an ``.xml`` with an ``acquisitionSystem`` lies beside the file."""
-    xml = _xml_of(path)
+def _is_ours(xml: Path) -> bool:
     return xml.exists() and b"<acquisitionSystem" in xml.read_bytes()
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Tell whether an ``.xml`` with an ``acquisitionSystem`` lies beside the file, or inside."""
+    if path.is_dir():
+        return any(_is_ours(xml) for xml in path.glob("*.xml"))
+    return _is_ours(_xml_of(path))
 
 
 def read_info(path: str | Path) -> RecordingInfo:
@@ -35,16 +40,18 @@ def read_info(path: str | Path) -> RecordingInfo:
     Parameters
     ----------
     path : path-like
-        The data, or the ``.xml``: then every data file of its name is a stream.
+        The data, or the ``.xml`` or its folder: then every data file of its name is a stream.
 
     Raises
     ------
     DataPathError
         If the ``.xml`` or all data are missing.
     FormatError
-        If the ``.xml`` lacks what is needed.
+        If the ``.xml`` lacks what is needed, or a folder holds several.
     """
     path = Path(path)
+    if path.is_dir():
+        path = _only_xml(path)
     xml = _xml_of(path)
     fields = _parse(xml)
     wanted = _DATA if path.suffix == ".xml" else (path.suffix,)
@@ -58,6 +65,14 @@ def read_info(path: str | Path) -> RecordingInfo:
         streams.append(stream)
         warnings += notes
     return RecordingInfo(str(path), "neuroscope", tuple(streams), fields, warnings=warnings)
+
+
+def _only_xml(folder: Path) -> Path:
+    found = sorted(xml for xml in folder.glob("*.xml") if _is_ours(xml))
+    if len(found) != 1:
+        names = [xml.name for xml in found]
+        raise FormatError(f"{str(folder)!r} holds {len(found)} recordings {names}; give one file")
+    return found[0]
 
 
 def _parse(xml: Path) -> dict[str, Any]:

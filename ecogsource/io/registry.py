@@ -112,7 +112,7 @@ _BUILTIN = (
         "openephys_binary",
         "Open Ephys binary format (structure.oebin)",
         _HERE + "openephys.binary",
-        (".oebin",),
+        (".oebin", ".dat"),
         (),
         tuple(
             folder + "structure.oebin"
@@ -123,6 +123,7 @@ _BUILTIN = (
                 "Record Node*/experiment*/recording*/",
             )
         ),
+        ask=True,
     ),
     Format(
         "openephys_legacy",
@@ -164,6 +165,8 @@ _BUILTIN = (
         "Neuroscope .dat, .eeg or .lfp with its .xml",
         _HERE + "neuroscope",
         (".dat", ".eeg", ".lfp", ".xml"),
+        (),
+        ("*.xml",),
         ask=True,
     ),
     Format(

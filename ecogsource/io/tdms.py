@@ -7,6 +7,7 @@ slow; `ecogsource.io.convert` makes a packed file once.
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections import OrderedDict
 from datetime import datetime
@@ -24,6 +25,10 @@ from .layouts import TdmsLayout
 
 __all__ = ["TdmsBuffer", "read_info"]
 
+# Tag, contents, (version), bytes to the next segment, (bytes to the data).
+_LEAD_IN = struct.Struct("4s4s4x8s8x")
+_BIG_ENDIAN = 1 << 6
+
 
 def _open(path: str) -> Any:
     nptdms = require("nptdms", "devices")
@@ -40,13 +45,37 @@ def _open(path: str) -> Any:
         raise CorruptDataError(f"npTDMS cannot read the file: {error!r}", path, size) from error
 
 
-def read_info(path: str | Path) -> RecordingInfo:
+def _check_segments(path: str) -> None:
+    """Walk from segment to segment; npTDMS reads what is there of the last one without a word."""
+    size = Path(path).stat().st_size
+    position = 0
+    with Path(path).open("rb") as stream:
+        while position < size:
+            stream.seek(position)
+            raw = stream.read(_LEAD_IN.size)
+            tag, contents, ahead = _LEAD_IN.unpack(raw.ljust(_LEAD_IN.size, b"\0"))
+            # What the segment contains is always told in the little-endian order.
+            order = "big" if int.from_bytes(contents, "little") & _BIG_ENDIAN else "little"
+            after = position + _LEAD_IN.size + int.from_bytes(ahead, order)
+            if len(raw) < _LEAD_IN.size or tag != b"TDSm" or after > size:
+                raise CorruptDataError(
+                    f"the file ends inside the segment that starts at byte {position}. "
+                    "Give allow_truncated=True to read what is there",
+                    path,
+                    position,
+                )
+            position = after
+
+
+def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingInfo:
     """Describe a TDMS file.
 
     Parameters
     ----------
     path : path-like
         The file.
+    allow_truncated : bool
+        Read the whole samples of a file that ends inside a segment.
 
     Raises
     ------
@@ -55,10 +84,12 @@ def read_info(path: str | Path) -> RecordingInfo:
     FormatError
         If it is not a TDMS file, or holds no numbers.
     CorruptDataError
-        If npTDMS cannot parse it.
+        If npTDMS cannot parse it, or it ends inside a segment.
     """
     filename = str(path)
     with _open(filename) as file:
+        if not allow_truncated:
+            _check_segments(filename)
         streams = [stream for group in file.groups() for stream in _streams(filename, group)]
         header = {key: _plain(value) for key, value in file.properties.items()}
         header["groups"] = {

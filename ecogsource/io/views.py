@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.codecs import require_library
 from ecogsource.buffers.storage.h5file import FILES
+from ecogsource.buffers.storage.layout import filters_of
 from ecogsource.errors import FormatError, GapError
 from ecogsource.indexing import (
     Selection,
     as_slice,
     split_selector,
 )
+
+from .info import damage_is_typed
 
 __all__ = [
     "BitsBuffer",
@@ -241,7 +245,10 @@ class CompoundBuffer(FramesBuffer):
 
     def _frames(self, start: int, stop: int) -> np.ndarray:
         with FILES.lock:
-            rows = FILES.reader(self._path)[self.dataset][start:stop]
+            item = FILES.reader(self._path)[self.dataset]
+            require_library(filters_of(item), self._path)
+            with damage_is_typed(self._path):
+                rows = item[start:stop]
         return rows.view(self.map_dtype).reshape(-1, self.shape[0])
 
     def close(self) -> None:

@@ -312,3 +312,11 @@ def test_one_map_for_many_threads(tmp_path: Path) -> None:
     assert len({id(m) for m in maps}) == 1
     handle.close()
     handle.close()
+
+
+def test_a_map_from_when_the_file_was_shorter_is_not_used(tmp_path):
+    path = tmp_path / "a.bin"
+    np.arange(100, dtype="<i2").tofile(path)
+    np.testing.assert_array_equal(FlatBuffer(path, "<i2", 100)[::3], np.arange(0, 100, 3))
+    np.arange(5000, dtype="<i4").tofile(path)
+    np.testing.assert_array_equal(FlatBuffer(path, "<i4", 5000)[::3], np.arange(0, 5000, 3))

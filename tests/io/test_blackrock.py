@@ -188,3 +188,34 @@ def test_neo_reads_the_same(tmp_path: Path, version: tuple[int, int]) -> None:
     with open_recording(path) as recording:
         np.testing.assert_array_equal(recording.source.raw[:, :], peer.values)
         np.testing.assert_allclose(recording.info.streams[0].gain, peer.gain)
+
+
+def test_a_ptp_recording_is_on_the_clock_of_its_events(tmp_path: Path) -> None:
+    stamps = 1_700_000_000_000_000_000 + np.arange(20) * 100_000 // 3
+    path = ptp(tmp_path / "a.ns6", ramp(2, 20), stamps)
+    with open_recording(path) as recording:
+        stream = recording.info.streams[0]
+        assert stream.start_time == 1_700_000_000.0
+        np.testing.assert_array_equal(stream.times(0, 1), [1_700_000_000.0])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_file_that_was_never_closed(tmp_path: Path, version: tuple[int, int]) -> None:
+    values = ramp(2, 50)
+    path = tmp_path / "a.ns5"
+    # The recorder writes how many samples a packet has when the packet is finished.
+    path.write_bytes(nsx([(7, values[:, :0])], version) + values.T.tobytes() + b"\5")
+    with pytest.raises(CorruptDataError, match=r"of \? samples; 50 whole samples are there"):
+        open_recording(path)
+    with open_recording(path, allow_truncated=True) as recording:
+        np.testing.assert_array_equal(recording.source.raw[:, :], values)
+        assert recording.info.streams[0].start_sample == 7
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_empty_packet_before_the_data(tmp_path: Path, version: tuple[int, int]) -> None:
+    values = ramp(2, 50)
+    path = tmp_path / "a.ns5"
+    path.write_bytes(nsx([(400, values[:, :0]), (0, values)], version))
+    with open_recording(path) as recording:
+        np.testing.assert_array_equal(recording.source.raw[:, :], values)

@@ -389,3 +389,29 @@ def test_segments_that_follow_one_another_join(tmp_path: Path) -> None:
     second.start_sample = 20
     joined = first.join(second)
     np.testing.assert_array_equal(joined.raw[:, :], np.stack(edf.digital_values))
+
+
+@pytest.mark.parametrize("blank", [104, 112, 120, 128])
+def test_a_range_that_is_not_given_is_no_calibration(
+    tmp_path: Path, blank: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    builder = Edf()
+    data = bytearray(builder.bytes())
+    data[256 + 3 * blank : 256 + 3 * blank + 8] = b" " * 8
+    path = tmp_path / "a.edf"
+    path.write_bytes(data)
+    with open_recording(path) as recording:
+        source = recording.source
+        np.testing.assert_array_equal(source[0], builder.digital_values[0])
+        expected = (builder.digital_values[1] + 2048) * 2000 / 4095 - 1000
+        np.testing.assert_allclose(source[1], expected, rtol=1e-5, atol=1e-3)
+    assert "1 signals have an empty physical or digital range" in caplog.text
+    assert "given as stored: ch0" in caplog.text
+
+
+def test_micro_signs_of_units_are_u(tmp_path: Path) -> None:
+    data = Edf().bytes().replace(b"uV      ", b"\xb5V      ")
+    (tmp_path / "a.edf").write_bytes(data)
+    with open_recording(tmp_path / "a.edf") as recording:
+        assert recording.source.units == "uV"
+        assert recording.info.header["physical_dim"][0] == "µV"

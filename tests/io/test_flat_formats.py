@@ -435,3 +435,24 @@ def test_damage_of_npy(tmp_path: Path) -> None:
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FormatError, match="not a type of real numbers"):
         open_recording(path)
+
+
+def test_a_comma_in_a_marker_that_is_not_coded(tmp_path: Path) -> None:
+    path = vhdr(tmp_path, ramp(3, 100))
+    text = "Mk1=New Segment,,1,1,0,20210302040506000000\nMk2=Comment,well, yes,11,2,0\n"
+    markers(text + "Mk3=Comment,a,1,2,31,1,0\n", tmp_path)
+    with open_recording(path) as recording:
+        events = [(e.label, e.sample) for e in recording.events]
+    assert events == [("", 0), ("well, yes", 10), ("a,1,2", 30)]
+
+
+def test_a_folder_of_neuroscope(tmp_path: Path) -> None:
+    values = ramp(3, 160)
+    (tmp_path / "s.xml").write_text(XML.format(bits=16))
+    (tmp_path / "other.xml").write_text("<settings/>")
+    (tmp_path / "s.dat").write_bytes(values.T.tobytes())
+    with open_recording(tmp_path) as recording:
+        np.testing.assert_array_equal(recording.source.raw[:, :], values)
+    (tmp_path / "t.xml").write_text(XML.format(bits=16))
+    with pytest.raises(FormatError, match=r"holds 2 recordings \['s.xml', 't.xml'\]"):
+        open_recording(tmp_path)

@@ -11,7 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
-from ecogsource.errors import CorruptDataError, DataPathError, FormatError, GapError
+from ecogsource.errors import (
+    CorruptDataError,
+    DataPathError,
+    FormatError,
+    GapError,
+    MissingDependencyError,
+)
 from ecogsource.io import open_recording
 from tests.io.builders import ramp
 from tests.io.peers import neo_stream
@@ -354,3 +360,55 @@ def test_matlab_structures_and_text(tmp_path: Path) -> None:
         np.testing.assert_array_equal(recording.source[:, :], values)
         assert recording.source.fs == 250
         assert recording.streams["other"].fs is None
+
+
+def test_an_empty_matlab_array_is_no_stream(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w") as file:
+        file["data"] = ramp(2, 50)
+        # What is stored is the shape of the empty array.
+        file["notes"] = np.array([0, 3], dtype=np.uint64)
+        file["notes"].attrs["MATLAB_class"] = np.bytes_("double")
+        file["notes"].attrs["MATLAB_empty"] = np.uint8(1)
+    with open_recording(path) as recording:
+        assert list(recording.streams) == ["data"]
+
+
+def table(path: Path, rows: np.ndarray, **options: object) -> Path:
+    """Write channels as the columns of a table."""
+    kind = np.dtype([(f"c{i}", rows.dtype) for i in range(len(rows))])
+    with h5py.File(path, "w") as file:
+        values = np.ascontiguousarray(rows.T).view(kind).reshape(-1)
+        file.create_dataset("data", data=values, chunks=(16,), **options)
+    return path
+
+
+def test_a_table_with_a_filter_of_a_package(tmp_path: Path) -> None:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    values = ramp(3, 50)
+    path = table(tmp_path / "a.h5", values, **hdf5plugin.Blosc())
+    with open_recording(path) as recording:
+        np.testing.assert_array_equal(recording.source[:, :], values)
+
+
+def test_a_table_with_a_filter_that_nobody_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(tmp_path / "a.h5", ramp(3, 50), compression="lzf")
+    monkeypatch.setattr("h5py.h5z.filter_avail", lambda code: False)
+    with (
+        open_recording(path) as recording,
+        pytest.raises(MissingDependencyError, match=r"a\.h5.*ecogsource\[codecs\]"),
+    ):
+        recording.source[:, :]
+
+
+def test_a_table_with_a_damaged_chunk(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.h5", ramp(3, 50), fletcher32=True)
+    with h5py.File(path) as file:
+        place = file["data"].id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[place] ^= 255
+    path.write_bytes(data)
+    with open_recording(path) as recording, pytest.raises(CorruptDataError, match=r"a\.h5"):
+        recording.source[:, :]

@@ -273,3 +273,40 @@ def test_channels_that_are_only_numbers(tmp_path: Path) -> None:
     with open_recording(tmp_path) as recording:
         assert recording.source.channel_names == ["1", "2", "3"]
         np.testing.assert_array_equal(recording.source.raw[:, :], values)
+
+
+def test_a_data_file_opens_its_recording(tmp_path: Path) -> None:
+    (values,) = session(tmp_path, 500)
+    folder = tmp_path / "Record Node 104" / "experiment1" / "recording1"
+    with open_recording(folder / "continuous" / "Rhythm-100.0" / "continuous.dat") as recording:
+        assert recording.info.format == "openephys_binary"
+        np.testing.assert_array_equal(recording.source.raw[:, :], values[:2])
+
+
+def test_a_data_file_chooses_the_stream_that_comes_first(tmp_path: Path) -> None:
+    folder = oebin(tmp_path / "r", ramp(2, 30), 0, ["CH1", "CH2"])
+    index = json.loads((folder / "structure.oebin").read_text())
+    second = {**index["continuous"][0], "folder_name": "Other-101.0/"}
+    index["continuous"].append(second)
+    (folder / "structure.oebin").write_text(json.dumps(index))
+    other = folder / "continuous" / "Other-101.0"
+    shutil.copytree(folder / "continuous" / "Rhythm-100.0", other)
+    with open_recording(folder) as recording:
+        assert recording.info.stream_names == ("Rhythm-100.0", "Other-101.0")
+    with open_recording(other / "continuous.dat") as recording:
+        assert recording.info.stream_names == ("Other-101.0", "Rhythm-100.0")
+
+
+def test_a_data_file_without_an_index_is_a_raw_file(tmp_path: Path) -> None:
+    (tmp_path / "continuous.dat").write_bytes(ramp(2, 30).tobytes())
+    with pytest.raises(FormatError, match="give dtype= and n_channels="):
+        open_recording(tmp_path / "continuous.dat")
+
+
+def test_a_node_by_its_number(tmp_path: Path) -> None:
+    for node in (101, 102):
+        folder = tmp_path / f"Record Node {node}" / "experiment1" / "recording1"
+        oebin(folder, ramp(1, 30, seed=node), node, ["CH1"])
+    for node in (102, "Record Node 102"):
+        with open_recording(tmp_path, node=node) as recording:
+            assert recording.info.streams[0].start_sample == 102

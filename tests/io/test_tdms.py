@@ -133,3 +133,29 @@ def test_without_nptdms(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nptdms", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'ecogsource\[devices\]'"):
         open_recording(path)
+
+
+def test_a_file_that_ends_inside_a_segment(tmp_path: Path) -> None:
+    values = ramp(1, 100)[0]
+    path = write(tmp_path / "a.tdms", {"g/a": values}, {"g/a": values})
+    data = path.read_bytes()
+    for cut in (1, 100, 230):
+        path.write_bytes(data[:-cut])
+        FILES.forget(str(path))
+        with pytest.raises(CorruptDataError, match=r"ends inside the segment that starts at byte"):
+            open_recording(path)
+        with open_recording(path, allow_truncated=True) as recording:
+            got = recording.source[0]
+            assert 100 <= len(got) < 200
+            np.testing.assert_array_equal(got, np.tile(values, 2)[: len(got)])
+
+
+def test_a_segment_whose_length_was_never_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tdms", {"g/a": ramp(1, 100)[0]})
+    data = bytearray(path.read_bytes())
+    data[12:20] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(CorruptDataError, match="segment that starts at byte 0"):
+        open_recording(path)
+    with open_recording(path, allow_truncated=True) as recording:
+        np.testing.assert_array_equal(recording.source[0], ramp(1, 100)[0])

@@ -245,11 +245,12 @@ class HandlePool:
     def acquire(self, path: str, expected: Signature) -> Handle:
         """Return the handle of a file, opening it if need be; call `release` afterwards.
 
-        A handle of another file, which had the same name before, is put away.
+        A handle of another file, which had the same name before, is put away, and so is one from
+        when the file had another size: its map ends where the file ended then.
         """
         with self._lock:
             handle = self._handles.get(path)
-            if handle is not None and handle.identity != expected[:2]:
+            if handle is not None and (*handle.identity, handle.size) != expected[:3]:
                 self._drop(path)
                 handle = None
             if handle is None:

@@ -116,7 +116,7 @@ def describe(dataset: h5py.Dataset) -> Layout:
         chunks=dataset.chunks,
         kind=kind,
         offset=offset,
-        filters=_filters(dataset),
+        filters=filters_of(dataset),
         fill=_fill(dataset, kind),
         sources=_sources(dataset),
         growing=growing,
@@ -159,7 +159,8 @@ def _plain_type(dataset: h5py.Dataset) -> bool:
     return bool(stored.equal(h5t.py_create(dataset.dtype)))
 
 
-def _filters(dataset: h5py.Dataset) -> tuple[tuple[int, tuple[int, ...]], ...]:
+def filters_of(dataset: h5py.Dataset) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return the codes and parameters of the filters, in the order in which they were applied."""
     plist = dataset.id.get_create_plist()
     found = (plist.get_filter(i) for i in range(plist.get_nfilters()))
     return tuple((code, tuple(values)) for code, _, values, _ in found)

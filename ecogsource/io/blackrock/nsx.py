@@ -228,7 +228,7 @@ def _stream(header: _NsxHeader, *, allow_truncated: bool) -> StreamInfo:
         np.divide(high_a - low_a, high_d - low_d, out=gain, where=usable)
         offset = np.where(usable, low_a - low_d * gain, 0.0)
         units = tuple(c["units"] for c in channels)
-    segments = _segments(header, allow_truncated=allow_truncated)
+    segments, start = _segments(header, allow_truncated=allow_truncated)
     return StreamInfo(
         Path(header.path).suffix[1:],
         "electrode",
@@ -238,13 +238,15 @@ def _stream(header: _NsxHeader, *, allow_truncated: bool) -> StreamInfo:
         tuple(segments),
         gain,
         offset,
+        start,
     )
 
 
-def _segments(header: _NsxHeader, *, allow_truncated: bool) -> list[Segment]:
+def _segments(header: _NsxHeader, *, allow_truncated: bool) -> tuple[list[Segment], float]:
+    """Stretches without pauses, and the time in seconds of sample number 0."""
     if header.version == (2, 1):
         frames, _ = whole_frames(Path(header.path), header.frame_bytes, header.header_bytes)
-        return [Segment(_flat(header, header.header_bytes, frames))]
+        return [Segment(_flat(header, header.header_bytes, frames))], 0.0
     step = header.period * header.resolution / RAW_RATE
     packet = struct.Struct("<BQI" if header.version >= (3, 0) else "<BII")
     single = _single_samples(header, packet)
@@ -260,7 +262,7 @@ def _segments(header: _NsxHeader, *, allow_truncated: bool) -> list[Segment]:
             segments.append(Segment(BoundLayout(tuple(layouts), 1), start))
         else:
             segments.append(Segment(layout, start))
-    return segments or [Segment(_flat(header, header.header_bytes, 0))]
+    return segments or [Segment(_flat(header, header.header_bytes, 0))], 0.0
 
 
 def _flat(header: _NsxHeader, position: int, frames: int) -> Layout:
@@ -284,11 +286,14 @@ def _packets(
                 )
             start = position + packet.size
             room = (header.file_bytes - start) // header.frame_bytes
+            if count == 0 and stream.read(1) not in (b"", b"\1"):
+                count = -1  # the recorder did not come to writing how many follow
             if count < 0 or count > room:
                 if not allow_truncated:
                     raise CorruptDataError(
-                        f"the file ends inside a data packet of {count} samples; {max(room, 0)} "
-                        "whole samples are there. Give allow_truncated=True to read them",
+                        f"the file ends inside a data packet of {count if count > 0 else '?'} "
+                        f"samples; {max(room, 0)} whole samples are there. Give "
+                        "allow_truncated=True to read them",
                         header.path,
                         header.file_bytes,
                     )
@@ -322,7 +327,7 @@ def _timed_segments(
     step: float,
     *,
     allow_truncated: bool,
-) -> list[Segment]:
+) -> tuple[list[Segment], float]:
     rest = (header.file_bytes - header.header_bytes) % size
     if rest and not allow_truncated:
         raise CorruptDataError(
@@ -346,4 +351,5 @@ def _timed_segments(
         if segments:
             first = max(first, segments[-1].stop_sample + 1)
         segments.append(Segment(whole.records(start, stop), first))
-    return segments
+    # Events count the same ticks, so that both are on one clock.
+    return segments, int(stamps[0]) / header.resolution

@@ -41,10 +41,10 @@ _SIGNAL = (
     ("names", 16, "text"),
     ("transducers", 80, "text"),
     ("physical_dim", 8, "text"),
-    ("physical_min", 8, "float"),
-    ("physical_max", 8, "float"),
-    ("digital_min", 8, "float"),
-    ("digital_max", 8, "float"),
+    ("physical_min", 8, "limit"),
+    ("physical_max", 8, "limit"),
+    ("digital_min", 8, "limit"),
+    ("digital_max", 8, "limit"),
     ("prefiltering", 80, "text"),
     ("samples_per_record", 8, "int"),
     ("reserved_1", 32, "text"),
@@ -132,8 +132,8 @@ class EdfHeader:
     def calibration(self, signals: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Gain and offset of some signals: physical = digital * gain + offset.
 
-        A signal whose physical or digital range is empty has no calibration; its numbers are
-        given as stored (gain 1, offset 0).
+        A signal whose physical or digital range is empty or not given has no calibration; its
+        numbers are given as stored (gain 1, offset 0).
 
         Parameters
         ----------
@@ -145,15 +145,22 @@ class EdfHeader:
         gain, offset : numpy.ndarray
             float64, one value per signal.
         """
-        names = ("physical_min", "physical_max", "digital_min", "digital_max")
-        pmin, pmax, dmin, dmax = (
-            np.asarray([self.fields[name][i] for i in signals], dtype=np.float64) for name in names
-        )
-        usable = (pmax != pmin) & (dmax != dmin)
+        usable = self.calibrated(signals)
+        pmin, pmax, dmin, dmax = self._limits(signals)
         gain = np.ones(len(signals))
         np.divide(pmax - pmin, dmax - dmin, out=gain, where=usable)
         offset = np.where(usable, pmin - dmin * gain, 0.0)
         return gain, offset
+
+    def calibrated(self, signals: list[int]) -> np.ndarray:
+        """Tell which of some signals have a calibration, as a boolean array."""
+        pmin, pmax, dmin, dmax = self._limits(signals)
+        known: np.ndarray = np.isfinite(pmin + pmax + dmin + dmax) & (pmax != pmin) & (dmax != dmin)
+        return known
+
+    def _limits(self, signals: list[int]) -> np.ndarray:
+        names = ("physical_min", "physical_max", "digital_min", "digital_max")
+        return np.asarray([[self.fields[name][i] for i in signals] for name in names], np.float64)
 
     def check_size(self, *, allow_truncated: bool = False) -> int:
         """Return how many whole records the file has, or say what is wrong.
@@ -285,6 +292,8 @@ def _value(raw: bytes, kind: str, name: str, where: tuple[str, int]) -> Any:
     text = raw.decode("latin-1").strip(" \0")
     if kind in {"text", "version"}:
         return text
+    if kind == "limit" and not text:
+        return float("nan")
     try:
         value = float(text.replace(",", "."))
     except ValueError:

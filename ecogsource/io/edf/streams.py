@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ecogsource.errors import CorruptDataError, FormatError
+from ecogsource.io._text import clean_unit
 from ecogsource.io.info import RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import RecordLayout
 
@@ -59,6 +60,19 @@ def read_info(path: str | Path, *, allow_truncated: bool = False) -> RecordingIn
         header.fields,
         header.start_datetime,
         partial(read_annotations, header, n_records) if tals else None,
+        _warnings(header),
+    )
+
+
+def _warnings(header: EdfHeader) -> tuple[str, ...]:
+    """Name the signals that are given as stored because their ranges are empty."""
+    signals = header.ordinary_signals
+    plain = [header.fields["names"][i] for i in np.asarray(signals)[~header.calibrated(signals)]]
+    if not plain:
+        return ()
+    return (
+        f"{len(plain)} signals have an empty physical or digital range, so that their numbers are "
+        f"given as stored: {', '.join(plain[:5])}{', ...' if len(plain) > 5 else ''}",
     )
 
 
@@ -148,7 +162,7 @@ def _stream(
         "electrode",
         fs,
         per_channel("names"),
-        per_channel("physical_dim"),
+        tuple(clean_unit(unit) for unit in per_channel("physical_dim")),
         segments,
         gain,
         offset,

@@ -22,7 +22,7 @@ from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 from ecogsource.io.info import Events, RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import ChannelsLayout, FlatLayout, Layout
 
-__all__ = ["read_info"]
+__all__ = ["matches", "read_info"]
 
 _INDEX = "structure.oebin"
 
@@ -30,7 +30,7 @@ _INDEX = "structure.oebin"
 def read_info(
     path: str | Path,
     *,
-    node: str | None = None,
+    node: str | int | None = None,
     experiment: int | None = None,
     recording: int | None = None,
     allow_truncated: bool = False,
@@ -40,9 +40,10 @@ def read_info(
     Parameters
     ----------
     path : path-like
-        ``structure.oebin``, its folder, or any folder above it.
-    node : str, optional
-        Name of the record node if there are several, as ``"Record Node 101"``.
+        ``structure.oebin``, its folder, any folder above it, or a ``continuous.dat`` below it:
+        then its stream comes first.
+    node : str or int, optional
+        Name of the record node if there are several, as ``"Record Node 101"``, or its number.
     experiment, recording : int, optional
         Numbers in the names of the folders; all recordings of one experiment if not given.
     allow_truncated : bool
@@ -58,7 +59,7 @@ def read_info(
         If data and sample numbers differ in length.
     """
     path = Path(path)
-    indices = _choose(path, node, experiment, recording)
+    indices = _choose(_index_above(path) or path, node, experiment, recording)
     contents = [_load_index(index) for index in indices]
     streams: dict[str, list[StreamInfo]] = {}
     for index, content in zip(indices, contents, strict=True):
@@ -66,12 +67,25 @@ def read_info(
             for stream in _streams(index.parent, entry, allow_truncated=allow_truncated):
                 streams.setdefault(stream.name, []).append(stream)
     joined = [_join(parts) for parts in streams.values()]
-    order = {"electrode": 0}
-    joined.sort(key=lambda s: order.get(s.kind, 1))
+    wanted = path.parent.name if path.suffix == ".dat" else None
+    joined.sort(key=lambda s: (s.name != wanted, s.kind != "electrode"))
     header = {key: value for key, value in contents[0].items() if key != "continuous"}
     header["recordings"] = [str(index.parent) for index in indices]
     events = partial(_read_events, [(i.parent, c) for i, c in zip(indices, contents, strict=True)])
     return RecordingInfo(str(path), "openephys_binary", tuple(joined), header, None, events)
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Tell whether a file is an index, or data below one; folders are found by their index."""
+    return path.is_dir() or path.suffix == ".oebin" or _index_above(path) is not None
+
+
+def _index_above(path: Path) -> Path | None:
+    """Index of ``<recording>/continuous/<stream>/continuous.dat``."""
+    if path.name != "continuous.dat" or len(path.parents) < 3:
+        return None
+    index = path.parents[2] / _INDEX
+    return index if index.exists() else None
 
 
 def _number(name: str) -> int:
@@ -80,14 +94,15 @@ def _number(name: str) -> int:
 
 
 def _choose(
-    path: Path, node: str | None, experiment: int | None, recording: int | None
+    path: Path, node: str | int | None, experiment: int | None, recording: int | None
 ) -> list[Path]:
     """The indices of one experiment of one node, in the order of their recordings."""
     if path.is_file():
         return [path]
     found = sorted(path.rglob(_INDEX), key=lambda p: _number(p.parent.name))
     if node is not None:
-        found = [p for p in found if node in p.parts]
+        name = f"Record Node {node}" if isinstance(node, int) else node
+        found = [p for p in found if name in p.parts]
     if experiment is not None:
         found = [p for p in found if _number(p.parent.parent.name) == experiment]
     if recording is not None:
