@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,9 +73,11 @@ def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
         LookupError,
         OSError,
         RuntimeError,
+        SyntaxError,
         TypeError,
         ValueError,
         struct.error,
+        tokenize.TokenError,
     ) as error:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             raise

@@ -55,8 +55,8 @@ def _check_segments(path: str) -> None:
             raw = stream.read(_LEAD_IN.size)
             tag, contents, ahead = _LEAD_IN.unpack(raw.ljust(_LEAD_IN.size, b"\0"))
             # What the segment contains is always told in the little-endian order.
-            order = "big" if int.from_bytes(contents, "little") & _BIG_ENDIAN else "little"
-            after = position + _LEAD_IN.size + int.from_bytes(ahead, order)
+            big = int.from_bytes(contents, "little") & _BIG_ENDIAN
+            after = position + _LEAD_IN.size + int.from_bytes(ahead, "big" if big else "little")
             if len(raw) < _LEAD_IN.size or tag != b"TDSm" or after > size:
                 raise CorruptDataError(
                     f"the file ends inside the segment that starts at byte {position}. "

@@ -310,3 +310,13 @@ def test_a_node_by_its_number(tmp_path: Path) -> None:
     for node in (102, "Record Node 102"):
         with open_recording(tmp_path, node=node) as recording:
             assert recording.info.streams[0].start_sample == 102
+
+
+def test_sample_numbers_with_a_damaged_header(tmp_path: Path) -> None:
+    folder = oebin(tmp_path / "r", ramp(2, 30), 0, ["CH1", "CH2"])
+    path = folder / "continuous" / "Rhythm-100.0" / "sample_numbers.npy"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"}")] = ord("{")
+    path.write_bytes(data)
+    with pytest.raises(CorruptDataError, match="it is damaged, or not quite of this format"):
+        open_recording(folder)
