@@ -92,6 +92,20 @@ def test_every_start_of_all_files_together_is_as_likely_as_any_other():
     assert abs(chi_squared - freedom) < 5 * np.sqrt(2 * freedom)
 
 
+@given(masks, st.integers(1, 8), st.integers(1, 5))
+def test_equal_shares_of_all_words_lead_to_every_start(masks, length, times):
+    """Words spread evenly over their whole range: every valid start comes exactly as often."""
+    valid = [(n, s) for n, mask in enumerate(masks) for s in all_starts(mask, length)]
+    if not valid:
+        return
+    table = dataset(masks, length)._table
+    count = times * len(valid)
+    words = np.array([-(-k * 2**64 // count) for k in range(count)], dtype=np.uint64)
+    part, start, _ = table.at(table.draw(words[::-1], words))
+    expected = [place for place in valid for _ in range(times)]
+    assert list(zip(part.tolist(), start.tolist(), strict=True)) == expected
+
+
 def test_the_number_of_windows_that_fit_is_the_default():
     windows = dataset([mask_of(1000, (100, 500)), mask_of(35)], 10)
     assert len(windows) == 10 + 50 + 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -88,6 +89,55 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path):
     with pytest.raises(FormatError, match=r"rec\.mask\.pkl' was refused.*asks for _?io\.open"):
         load_plain_pickle(path)
     assert not trace.exists()
+
+
+# Programs that would run, import, change or allocate something if anything of them were obeyed.
+_CALL = "c{0}\n{1}\n({2}tR."
+_EMPTY_ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+_PROGRAMS = {
+    "os.system": _CALL.format("os", "system", "S'touch trace'\n").encode(),
+    "posix.system": _CALL.format("posix", "system", "S'touch trace'\n").encode(),
+    "builtins.exec": _CALL.format("builtins", "exec", 'S\'open("trace","w")\'\n').encode(),
+    "builtins.getattr": _CALL.format("builtins", "getattr", "S'a'\nS'join'\n").encode(),
+    "runstring": _CALL.format("numpy.testing._private.utils", "runstring", "S'1'\n(d").encode(),
+    "numpy.f2py": _CALL.format("numpy.f2py", "compile", "S'end'\n").encode(),
+    "numpy.load": _CALL.format("numpy", "load", "S'x'\nNI01\n").encode(),
+    "numpy.fromfile": _CALL.format("numpy", "fromfile", "S'/etc/hostname'\n").encode(),
+    "numpy.save": _CALL.format("numpy", "save", "S'trace'\nI1\n").encode(),
+    "memmap": _CALL.format("numpy", "memmap", "S'trace'\nS'u1'\nS'w+'\n").encode(),
+    "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0endarray.__new__\x93.",
+    "stack global": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0btouch trace\x85R.",
+    "instance": b"(S'touch trace'\nios\nsystem\n.",
+    "object": b"(cos\nsystem\nS'touch trace'\no.",
+    "newobj": b"\x80\x02cnumpy\nndarray\n(I9999999999\nt\x81.",
+    "newobj of dtype": b"\x80\x02cnumpy\ndtype\n(S'O'\nt\x81.",
+    "extension": b"\x80\x02\x82\x01.",
+    "persistent": b"Pname\n.",
+    "set a stand-in": b"cnumpy\nndarray\n(N(dS'_call'\ncnumpy\ndtype\nstb.",
+    "objects by state": _EMPTY_ARRAY + b"(I1\n(I1\ntcnumpy\ndtype\n(S'O8'\ntRI00\n(lNatb.",
+    "huge shape": _EMPTY_ARRAY
+    + b"(I1\n(L999999999999999999L\ntcnumpy\ndtype\n(S'u1'\ntRI00\nS'x'\ntb.",
+    "negative shape": _EMPTY_ARRAY + b"(I1\n(I-1\ntcnumpy\ndtype\n(S'u1'\ntRI00\nS'x'\ntb.",
+    "huge text type": _EMPTY_ARRAY + b"(I1\n(I1\ntcnumpy\ndtype\n(S'S2000000000'\ntRI00\nS'x'\ntb.",
+    "huge scalar": b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(S'V999999999'\ntRS'x'\ntR.",
+    "huge frame": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.",
+    "huge bytes": b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fx.",
+}
+
+
+@pytest.mark.parametrize("program", list(_PROGRAMS.values()), ids=list(_PROGRAMS))
+def test_programs_are_refused_leave_no_trace_and_allocate_nothing(tmp_path, monkeypatch, program):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rec.mask.pkl"
+    path.write_bytes(program)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=r"rec\.mask\.pkl' was refused"):
+            load_plain_pickle(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert [found.name for found in tmp_path.iterdir()] == ["rec.mask.pkl"]
 
 
 @pytest.mark.parametrize(
