@@ -38,9 +38,11 @@ __all__ = ["ContiguousStorage"]
 # A run of bytes from the first to the second length is read by position.
 RUN_BYTES = 1 << 14
 LONG_RUN_BYTES = 1 << 18
-# More than that is worth threads.
-LARGE_BYTES = 1 << 20
+# More than that may be worth threads.
+SMALL_BYTES = 1 << 16
 PART_BYTES = 1 << 20
+# Memory moves by lines, however little of each is wanted.
+LINE_BYTES = 64
 # What one access to a map brings in around it.
 FAULT_BYTES = 1 << 16
 
@@ -116,12 +118,12 @@ class ContiguousStorage:
             written = self._pool.own_write(self.path)
             self._signature = handle.check(self._signature, written)
             nbytes = out.size * self.dtype.itemsize
-            if nbytes > LARGE_BYTES:
-                self._copy_parts(handle, selectors, out, affine)
-            elif RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors, out, affine):
+            if RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors, out, affine):
                 handle.read(out, self._offset(selectors))
-            else:
+            elif nbytes <= SMALL_BYTES:
                 self._copy(handle, selectors, out, affine)
+            else:
+                self._copy_parts(handle, selectors, out, affine)
         finally:
             self._pool.release(handle)
 
@@ -155,6 +157,11 @@ class ContiguousStorage:
         affine: Affine | None,
     ) -> None:
         """Copy a selection from the map part by part, in threads."""
+        per_element = self._moved(selectors)
+        moved = out.size * per_element
+        if moved <= PART_BYTES:
+            self._copy(handle, selectors, out, affine)
+            return
         view = self._view(handle)
 
         def work(part: Part) -> None:
@@ -162,8 +169,16 @@ class ContiguousStorage:
             place(view, part.keys, out, part.where, scale)
             handle.touched(self._touched(part.keys))
 
-        nbytes = out.size * self.dtype.itemsize
-        run(work, parts(selectors, PART_BYTES // self.dtype.itemsize), nbytes)
+        run(work, parts(selectors, max(1, PART_BYTES // per_element)), moved)
+
+    def _moved(self, selectors: Sequence[Selector]) -> int:
+        """Return how many bytes of the file come through the cache for each element wanted."""
+        steps = [
+            stride * abs(selector.step)
+            for selector, stride in zip(selectors, self._strides, strict=True)
+            if isinstance(selector, range) and len(selector) > 1
+        ]
+        return max(self.dtype.itemsize, min([LINE_BYTES, *steps]))
 
     def _is_run(
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None
