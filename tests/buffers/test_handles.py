@@ -18,6 +18,7 @@ from ecogsource.buffers import FlatBuffer, HDF5Buffer
 from ecogsource.buffers.storage import handles
 from ecogsource.buffers.storage.handles import Handle, HandlePool, signature_of
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+from ecogsource.params import OVERRIDE
 
 
 def write(path: Path, data: bytes = b"0123456789") -> str:
@@ -176,6 +177,23 @@ def test_mapped_pages_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for _ in range(3):
         np.testing.assert_array_equal(buffer[:, 5], np.arange(10) * 100 + 5)
     assert handles.mapped_bytes() > 0
+
+
+def test_a_small_memory_limit_bounds_maps_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Handle] = []
+    handle = Handle(write(tmp_path / "a"), given.append)
+    monkeypatch.setattr(handles, "mapped_bytes", lambda: 30_000_000)
+    with OVERRIDE.set(memory_limit="80MB"):
+        handle.touched(19_000_000)
+        assert given == []
+        handle.touched(2_000_000)
+        assert given == [handle]
+    with OVERRIDE.set(memory_limit="8GB"):
+        handle.touched(21_000_000)
+    assert given == [handle]
+    handle.close()
 
 
 def test_files_not_read_for_longest_give_back_first(

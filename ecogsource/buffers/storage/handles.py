@@ -18,12 +18,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+from ecogsource.params import load_params
 
 __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 
 MAX_HANDLES = 128
 MAPPED_LIMIT = 256 * 2**20
 COUNTED_BYTES = 128 * 2**20
+# Both are less where the memory limit is small: a map may fill this share of it.
+MAPPED_SHARE = 4
 # Other errors of the system, such as a lack of permission or of descriptors, say it themselves.
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
@@ -164,10 +167,13 @@ class Handle:
             How much more is mapped now, at most.
         """
         self._counted += nbytes
-        if self._counted < COUNTED_BYTES:
+        if self._counted < COUNTED_BYTES // 8:
+            return
+        share = load_params().memory_limit // MAPPED_SHARE
+        if self._counted < min(COUNTED_BYTES, share):
             return
         self._counted = 0
-        if mapped_bytes() > MAPPED_LIMIT:
+        if mapped_bytes() > min(MAPPED_LIMIT, share):
             self._give_back(self)
 
     def give_back_pages(self) -> None:
