@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any, ClassVar
@@ -87,6 +88,47 @@ class TestDask:
         Watched.reads.clear()
         Watched(array).to_dask(chunks=(6, 1000)).compute(scheduler="synchronous")
         assert sorted(time.start for _, time in Watched.reads) == [0, 1000, 2000, 3000, 4000]
+
+    def test_slices_reach_the_reading(self, array: np.ndarray) -> None:
+        Watched.reads.clear()
+        lazy = Watched(array).to_dask(chunks=(6, 1000))[1:3, 990:1010:4]
+        assert_same(lazy.compute(scheduler="synchronous"), array[1:3, 990:1010:4])
+        samples = [len(range(5000)[time]) for _, time in Watched.reads]
+        assert sum(samples) == 5
+
+    def test_any_source_slices_as_in_numpy(self, tmp_path: Path) -> None:
+        from ecogsource.interop.dask import from_recordings
+
+        array = make_array((5, 60), "<i2", 4)
+        for number, part in enumerate((array[:, :25], array[:, 25:])):
+            with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+                file.create_dataset("data", data=part.T, chunks=(7, 2))
+        joined = MappedSource.from_hdf_sources(
+            sorted(tmp_path.glob("*.h5")), "data", transpose=True, units_scale=(1, 0.5)
+        )
+        joined.set_channel_mask([True, False, True, True, True])
+        expected = (array[[0, 2, 3, 4]].astype("f4") + 1) * np.float32(0.5)
+        parts = [MappedSource(expected[:, :9]), MappedSource(expected[:, 9:])]
+        for lazy in (
+            joined.to_dask(),
+            joined.to_dask(chunks=(3, 11)),
+            from_recordings(parts, chunks=(2, 7)),
+        ):
+            for index in (
+                np.s_[:], np.s_[-1], np.s_[:, 24:26], np.s_[::-1, 50:3:-6], np.s_[[3, 0, 0]],
+                np.s_[:, [59, 0, 30]], np.s_[2, 30], np.s_[..., None], np.s_[1:1], np.s_[:, 60:],
+            ):  # fmt: skip
+                assert_same(np.asarray(lazy[index].compute()), np.asarray(expected[index]))
+            assert_same(pickle.loads(pickle.dumps(lazy)).compute(), expected)
+
+    def test_a_long_recipe_is_in_the_graph_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ecogsource.interop import dask as bridge
+
+        source = MappedSource(np.arange(2000).reshape(2, 1000))
+        monkeypatch.setattr(bridge, "_SHORT_RECIPE", 100)
+        lazy = bridge.to_dask(source, chunks=(2, 10))
+        assert len(pickle.dumps(dict(lazy.__dask_graph__()))) < 100_000
+        assert_same(lazy.compute(scheduler="synchronous"), source[:])
 
     def test_empty_sources(self) -> None:
         assert MappedSource(np.zeros((3, 0))).to_dask().compute().shape == (3, 0)
@@ -245,6 +287,7 @@ class TestSpikeInterface:
             expected[[4, 1], 1690:1720].T,
         )
         assert recording.get_channel_gains().tolist() == [1.0] * 6
+        assert_same(pickle.loads(pickle.dumps(recording)).get_traces(), expected.T)
         with pytest.raises(FormatError, match="needs a rate"):
             MappedSource(np.zeros((2, 3))).to_spikeinterface()
 
@@ -263,7 +306,13 @@ class TestSpikeInterface:
         peer.set_channel_offsets([0.0, 1, 2, 3, 4, 5])
         scaled = from_spikeinterface(peer)
         assert scaled.units == "uV"
-        np.testing.assert_allclose(scaled[:], peer.get_traces(return_scaled=True).T, rtol=1e-6)
+        options = inspect.signature(peer.get_traces).parameters
+        wish = "return_in_uV" if "return_in_uV" in options else "return_scaled"
+        traces = peer.get_traces(**{wish: True})
+        np.testing.assert_allclose(scaled[:], traces.T, rtol=1e-6)
+        peer.set_channel_gains([0.0, 2, 3, 4, 5, 6])
+        with pytest.raises(FormatError, match="gain of 0"):
+            from_spikeinterface(peer)
         two = core.NumpyRecording([np.ascontiguousarray(array.T)] * 2, 500.0)
         with pytest.raises(GapError, match="has 2 segments.*segment=0"):
             from_spikeinterface(two)
