@@ -71,7 +71,7 @@ def reserve(descriptor: int, nbytes: int) -> None:
     Parameters
     ----------
     descriptor : int
-        File descriptor open for writing.
+        File descriptor open for writing; negative for none.
     nbytes : int
         Size that the file will have.
 
@@ -80,7 +80,7 @@ def reserve(descriptor: int, nbytes: int) -> None:
     OSError
         With ``errno.ENOSPC`` if the blocks are not to be had.
     """
-    if nbytes <= 0 or not hasattr(os, "posix_fallocate"):
+    if descriptor < 0 or nbytes <= 0 or not hasattr(os, "posix_fallocate"):
         return
     try:
         os.posix_fallocate(descriptor, 0, nbytes)

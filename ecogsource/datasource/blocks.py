@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from ecogsource.memory import effective_limit
 
 if TYPE_CHECKING:
     from ecogsource.buffers import Buffer
+
+Backend = Literal["thread", "process"]
 
 # A block that nobody gave a size to: large enough that the overhead of a read disappears,
 # small enough to leave room for what is done with it.
@@ -74,6 +76,8 @@ class WalkingMixin:
         partial_block: bool = True,  # noqa: FBT001, FBT002
         *,
         prefetch: int | None = None,
+        backend: Backend = "thread",
+        timeout: float | None = None,
     ) -> Iterator[Any]:
         """Walk over time, block by block.
 
@@ -93,6 +97,11 @@ class WalkingMixin:
             Whether to give the rest at the end that does not fill a block.
         prefetch : int, optional
             How many blocks to read ahead in the background; by default one for data on disk.
+        backend : {'thread', 'process'}
+            Who reads ahead. A process, started once and filling shared memory, pays for
+            computations that hold the interpreter lock, and for data that only h5py can read.
+        timeout : float, optional
+            Seconds that a reading process may take for one block (default 120).
 
         Yields
         ------
@@ -102,7 +111,9 @@ class WalkingMixin:
         Raises
         ------
         ValueError
-            If the lengths make no sense.
+            If the lengths make no sense, or a process is asked to read nothing ahead.
+        WorkerError
+            If a reading process cannot be started, died, or took too long.
         """
         times = block_slices(
             self,
@@ -117,7 +128,7 @@ class WalkingMixin:
             self,
             ((slice(None), time) for time in times),
             block_bytes=longest * self.shape[0] * self.dtype.itemsize,
-            prefetch=prefetch,
+            ahead=Ahead(prefetch, backend, timeout),
             return_slice=return_slice,
         )
 
@@ -128,6 +139,8 @@ class WalkingMixin:
         return_slice: bool = False,  # noqa: FBT001, FBT002
         *,
         prefetch: int | None = None,
+        backend: Backend = "thread",
+        timeout: float | None = None,
     ) -> Iterator[Any]:
         """Walk over channels, some at a time, each with all its samples.
 
@@ -142,6 +155,8 @@ class WalkingMixin:
         prefetch : int, optional
             How many groups to read ahead in the background; by default one for data on disk,
             none with `use_max_memory`.
+        backend, timeout
+            See `iter_blocks`.
 
         Yields
         ------
@@ -155,7 +170,7 @@ class WalkingMixin:
             self,
             ((row, slice(None)) for row in rows),
             block_bytes=min(rows.block_length, len(self)) * self.shape[1] * self.dtype.itemsize,
-            prefetch=prefetch,
+            ahead=Ahead(prefetch, backend, timeout),
             return_slice=return_slice,
         )
 
@@ -196,28 +211,50 @@ def channel_slices(
     return plan_blocks(source.shape[0], chans_per_block)
 
 
+class Ahead(NamedTuple):
+    """How to read ahead: how many blocks (None: as it pays), who reads, how long it may take."""
+
+    depth: int | None
+    backend: Backend
+    timeout: float | None
+
+
 def walk(
     source: WalkingMixin,
     indices: Iterator[tuple[slice, slice]],
     *,
     block_bytes: int,
-    prefetch: int | None,
+    ahead: Ahead,
     return_slice: bool,
 ) -> Iterator[Any]:
     """Read one index after the other, the next ones in the background if that pays."""
-    if prefetch is None:
-        prefetch = source._read_ahead if block_bytes >= _WORTH_A_THREAD else 0
-    if prefetch < 1:
+    depth = _depth(source, block_bytes, ahead)
+    if depth < 1:
         for index in indices:
             block: np.ndarray = source.read(index)
             yield (block, index) if return_slice else block
         return
-    from ecogsource.datasource.prefetch import read_ahead
+    from ecogsource.datasource.prefetch import background_reader, read_ahead
 
+    reader = background_reader(source, ahead.backend, ahead.timeout)
     wanted, places = itertools.tee(indices)
-    blocks = read_ahead(source.read, wanted, depth=prefetch, nbytes=block_bytes)
-    with closing(blocks):  # type: ignore[type-var]
+    blocks = read_ahead(source.read, wanted, depth=depth, nbytes=block_bytes, reader=reader)
+    with closing(reader), closing(blocks):  # type: ignore[type-var]
         yield from zip(blocks, places, strict=True) if return_slice else blocks
+
+
+def _depth(source: WalkingMixin, block_bytes: int, ahead: Ahead) -> int:
+    """Tell how many blocks to read ahead."""
+    if ahead.backend not in ("thread", "process"):
+        raise ValueError(f"backend must be 'thread' or 'process', got {ahead.backend!r}")
+    if ahead.backend == "process":
+        depth = 1 if ahead.depth is None else ahead.depth
+        if depth < 1:
+            raise ValueError(f"a process reads ahead: prefetch must be at least 1, got {depth}")
+        return depth
+    if ahead.depth is None:
+        return source._read_ahead if block_bytes >= _WORTH_A_THREAD else 0
+    return ahead.depth
 
 
 def _chunk_length(source: WalkingMixin, axis: int) -> int | None:

@@ -1,15 +1,14 @@
 """Reading that hides behind computing: slices read in the background, in order, bounded.
 
-The default reader is one thread: reading releases the GIL and does not hold HDF5's lock. For data
-that only h5py can read, a reading process fills shared memory instead; it is started once and
-serves slice after slice.
+The default reader is one thread: reading releases the GIL and does not hold HDF5's lock. Where the
+computation holds the GIL, or only h5py can read the data, a reading process fills shared memory
+instead; it is started once and serves slice after slice.
 """
 
 from __future__ import annotations
 
 import contextvars
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ecogsource.datasource.blockmemory import BlockMemory, form_of
 from ecogsource.datasource.processing import ProcessingMixin
 from ecogsource.indexing import normalize_index
 from ecogsource.memory import check_allocation, effective_limit
@@ -60,19 +60,13 @@ class ThreadReader:
     read : callable
         ``read(index)`` returns an array. If it is the method of a source, the thread that asks
         allocates the array and the reader fills it.
-
     recycle : bool
-        Use the memory of results again that nobody looks at any more.
-
-    Notes
-    -----
-    Memory that goes back to the system between two blocks costs as much to get again as reading
-    a block that the system has cached.
+        Use the memory of results again that nobody looks at any more; see `BlockMemory`.
     """
 
     def __init__(self, read: Callable[..., NDArray[Any]], *, recycle: bool = False) -> None:
         self._read = read
-        self._memory = _Memory() if recycle else None
+        self._memory = BlockMemory() if recycle else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-ahead")
 
     def submit(self, index: Any) -> Future[NDArray[Any]]:
@@ -98,41 +92,10 @@ def _form_of(
         return None
     owner = cast("ElectrodeDataSource", source)
     try:
-        shape = normalize_index(index, owner.shape).shape
-        if owner._guarded():
-            nbytes = int(np.prod(shape, dtype=object)) * owner.dtype.itemsize
-            check_allocation(nbytes, shape=shape, dtype=owner.dtype)
+        return form_of(owner, index)
     except (IndexError, MemoryError):
         # The reader raises it again, in the place of the slice.
         return None
-    return shape, owner.dtype
-
-
-def _references(arrays: list[NDArray[Any]], number: int) -> int:
-    return sys.getrefcount(arrays[number])
-
-
-# What is counted for an array that only its list holds; interpreters differ.
-_IDLE = _references([np.empty(0)], 0)
-
-
-class _Memory:
-    """Arrays that are handed out again once nobody else holds them, or a view of them."""
-
-    def __init__(self) -> None:
-        self._arrays: list[NDArray[Any]] = []
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        idle = [n for n in range(len(self._arrays)) if _references(self._arrays, n) == _IDLE]
-        for number in idle:
-            if self._arrays[number].shape == shape:
-                return self._arrays[number]
-        # Of other shapes nothing is kept: blocks are equal but for the last.
-        for number in reversed(idle):
-            del self._arrays[number]
-        array: NDArray[Any] = np.empty(shape, dtype)
-        self._arrays.append(array)
-        return array
 
 
 def read_ahead(
@@ -193,6 +156,25 @@ def read_ahead(
             pending.cancel()
         if reader is None:
             background.close()
+
+
+def background_reader(source: Any, backend: str, timeout: float | None) -> Reader:
+    """Make what reads blocks of a source ahead, each into the memory of one that is done with.
+
+    Parameters
+    ----------
+    source : ElectrodeDataSource
+        What is read.
+    backend : {'thread', 'process'}
+        Who reads.
+    timeout : float, optional
+        Seconds that a reading process may take for one block.
+    """
+    if backend == "thread":
+        return ThreadReader(source.read, recycle=True)
+    from ecogsource.datasource.process_reader import ProcessReader
+
+    return ProcessReader(source, timeout=timeout, recycle=True)
 
 
 class SliceCache:

@@ -1,28 +1,35 @@
 """A process that reads slices of a source into shared memory.
 
-For data that only h5py can read: its lock belongs to one process. The process is started once,
-gets the source as its pickled recipe, and answers in order.
+For computations that hold the interpreter lock, and for data that only h5py can read: these locks
+belong to one process. The process is started once, gets the source as its pickled recipe, and
+answers in order.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import multiprocessing
 import os
 import signal
 import traceback
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.datasource.shared import SharedArray, shared_empty
+from ecogsource.buffers import HDF5Buffer
+from ecogsource.datasource.blockmemory import BlockMemory, form_of
+from ecogsource.datasource.origin import leaf_buffers
+from ecogsource.datasource.shared import SharedArray, new_shared
 from ecogsource.errors import WorkerError
-from ecogsource.indexing import normalize_index
+from ecogsource.params import OVERRIDE
 
 if TYPE_CHECKING:
     from ecogsource.datasource.base import ElectrodeDataSource
@@ -30,6 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["ProcessReader"]
 
 _DEFAULT_TIMEOUT = 120.0
+# How long an ended process may take to be gone; one that hangs in the system is left to it.
+_END_SECONDS = 2.0
+# Arrays that the reading process keeps attached, to be filled again.
+_ATTACHED = 8
 
 
 class _Slice:
@@ -63,14 +74,35 @@ class ProcessReader:
     Parameters
     ----------
     source : ElectrodeDataSource
-        A source that can be pickled.
+        A source that can be pickled and is not open for writing.
     timeout : float, optional
-        Seconds that one slice may take; default 120.
+        Seconds that one slice may take, the start of the process included; default 120.
+    recycle : bool
+        Use the memory of results again that nobody looks at any more; see `BlockMemory`.
+
+    Raises
+    ------
+    ValueError
+        If the source is open for writing: HDF5 lets no other process open the file then.
+
+    Notes
+    -----
+    The process is started by the method that ``multiprocessing.set_start_method`` has set, else
+    by ``'spawn'``, which is safe whatever threads there are.
     """
 
-    def __init__(self, source: ElectrodeDataSource, *, timeout: float | None = None) -> None:
+    def __init__(
+        self, source: ElectrodeDataSource, *, timeout: float | None = None, recycle: bool = False
+    ) -> None:
+        for leaf in leaf_buffers(source.data_buffer):
+            if isinstance(leaf, HDF5Buffer) and leaf.writeable:
+                raise ValueError(
+                    f"{leaf.filename!r} is open for writing, so that no other process can read "
+                    "it: use the 'thread' backend, or open the file for reading only"
+                )
         self._source = source
         self._timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
+        self._memory = BlockMemory(new_shared) if recycle else None
         self._asked: deque[_Slice] = deque()
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
@@ -79,38 +111,65 @@ class ProcessReader:
     def submit(self, index: Any) -> _Slice:
         """Ask for a slice, starting the process if it is not running.
 
+        Parameters are those that hold for the calling thread now.
+
         Raises
         ------
+        IndexError
+            As NumPy does.
+        MemoryBlowOutError
+            If the slice exceeds the memory limit.
+        OSError
+            With ``errno.ENOSPC`` if the system has less shared memory than that.
         WorkerError
-            If the process has died since the last slice.
+            If the process cannot be started, or has died since the last slice.
         """
+        form = form_of(self._source, index)
         connection = self._start()
-        shape = normalize_index(index, self._source.shape).shape
-        asked = _Slice(self, shared_empty(shape, self._source.dtype))
+        keep = self._memory is not None
+        target: Any = new_shared(*form) if self._memory is None else self._memory.empty(*form)
+        asked = _Slice(self, target)
         try:
-            connection.send((index, asked._array))
+            connection.send((index, target.name_and_form(), keep, dict(OVERRIDE)))
         except OSError as error:
             raise self._died() from error
         self._asked.append(asked)
         return asked
 
     def close(self) -> None:
-        """Stop the process."""
+        """End the process, whatever it is doing."""
         if self._finalizer is not None:
             self._finalizer()
         self._process = self._connection = self._finalizer = None
+        # Only now, as the process must not attach to memory that was given back.
         self._asked.clear()
 
     def _start(self) -> Connection:
         if self._connection is not None:
             return self._connection
-        context = multiprocessing.get_context("spawn")
+        # Without a tracker of the parent, a forked process would start one of its own, which
+        # removes the shared memory when the process ends.
+        with contextlib.suppress(ImportError):
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()
+        method = multiprocessing.get_start_method(allow_none=True) or "spawn"
+        context: BaseContext = multiprocessing.get_context(method)
         here, there = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(there, self._source), daemon=True, name="ecogsource-reader"
+        process = context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(there, _recipe(self._source)), daemon=True, name="ecogsource-reader"
         )
-        process.start()
-        there.close()
+        try:
+            with _interrupts_held():
+                process.start()
+        except Exception as error:
+            here.close()
+            raise WorkerError(
+                f"the reading process could not be started ({type(error).__name__}: {error}); "
+                "use the 'thread' backend"
+            ) from error
+        finally:
+            there.close()
         self._process, self._connection = process, here
         self._finalizer = weakref.finalize(self, _stop, process, here, os.getpid())
         return here
@@ -136,7 +195,7 @@ class ProcessReader:
     def _died(self) -> WorkerError:
         process = self._process
         if process is not None:
-            process.join(5.0)
+            process.join(_END_SECONDS)
         code = None if process is None else process.exitcode
         self.close()
         return WorkerError(
@@ -146,27 +205,56 @@ class ProcessReader:
         )
 
 
+def _recipe(source: ElectrodeDataSource) -> ElectrodeDataSource:
+    """Make a twin without the aligned arrays, which nobody reads there."""
+    twin = copy.copy(source)
+    twin.aligned_arrays = {}
+    return twin
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold a Ctrl-C back: a process that is started inside never sees it, this one does later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _stop(process: BaseProcess, connection: Connection, owner: int) -> None:
     if os.getpid() != owner:
         return
     with contextlib.suppress(OSError):
         connection.close()
-    # Without its connection an idle process ends by itself; one that hangs is ended.
-    process.terminate()
+    # It writes nothing but shared memory, and it may be stuck: there is nothing to ask it.
+    process.kill()
+    process.join(_END_SECONDS)
 
 
 def _serve(connection: Connection, source: ElectrodeDataSource) -> None:
     """Answer requests until the connection closes; runs in the reading process."""
     # A Ctrl-C is for the process that asks, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    sentinels = [] if parent is None else [parent.sentinel]
+    attached: OrderedDict[str, SharedArray] = OrderedDict()
     while True:
+        # Other processes may have inherited the connection: it does not close with its owner.
+        if connection not in wait([connection, *sentinels]):
+            return
         try:
-            index, target = connection.recv()
+            index, form, keep, overrides = connection.recv()
         except (EOFError, OSError):
             return
         answer: tuple[BaseException, str] | None = None
+        target = None
         try:
-            with source.big_slices():
+            target = _attach(form, attached if keep else None)
+            with OVERRIDE.set(**overrides), source.big_slices():
                 source.read(index, out=np.asarray(target))
         except Exception as error:
             answer = (error, traceback.format_exc())
@@ -178,3 +266,16 @@ def _serve(connection: Connection, source: ElectrodeDataSource) -> None:
         except Exception:
             text = answer[1] if answer else ""
             connection.send((WorkerError("the reader raised an error that cannot be sent"), text))
+
+
+def _attach(form: tuple[Any, ...], attached: OrderedDict[str, SharedArray] | None) -> SharedArray:
+    """Attach to an array of the process that asks, or find that it is attached."""
+    if attached is None:
+        return SharedArray.attach(*form)
+    array = attached.pop(form[0], None)
+    if array is None:
+        array = SharedArray.attach(*form)
+    attached[form[0]] = array
+    while len(attached) > _ATTACHED:
+        attached.popitem(last=False)
+    return array

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ecogsource.memory import check_allocation
+from ecogsource.memory import check_allocation, format_bytes
+from ecogsource.safefile import reserve
 
-__all__ = ["SharedArray", "shared_empty"]
+__all__ = ["SharedArray", "new_shared", "shared_empty"]
 
 
 class SharedArray(np.ndarray):
@@ -31,10 +32,27 @@ class SharedArray(np.ndarray):
         # A view keeps its base, and with it the memory, alive.
         self._segment = None
 
+    def name_and_form(self) -> tuple[str, tuple[int, ...], str]:
+        """Return what another process needs to `attach`.
+
+        Raises
+        ------
+        ValueError
+            If this is a view.
+        """
+        if self._segment is None:
+            raise ValueError("a view of shared memory has no name; send the whole array")
+        return self._segment.name, self.shape, self.dtype.str
+
+    @staticmethod
+    def attach(name: str, shape: tuple[int, ...], dtype: str) -> SharedArray:
+        """Open an array that another process, or this one, has made."""
+        return _wrap(SharedMemory(name=name), shape, dtype, owner=False)
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]] | Any:
         if self._segment is None:
             return np.asarray(self).__reduce__()
-        return _attach, (self._segment.name, self.shape, self.dtype.str)
+        return SharedArray.attach, self.name_and_form()
 
 
 def _wrap(
@@ -72,10 +90,6 @@ _RETIRED: list[SharedMemory] = []
 atexit.register(_sweep)
 
 
-def _attach(name: str, shape: tuple[int, ...], dtype: str) -> SharedArray:
-    return _wrap(SharedMemory(name=name), shape, dtype, owner=False)
-
-
 def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> SharedArray:
     """Allocate an array in shared memory.
 
@@ -96,12 +110,33 @@ def shared_empty(shape: tuple[int, ...], dtype: DTypeLike) -> SharedArray:
     MemoryBlowOutError
         If it would exceed the memory limit.
     OSError
-        If the system has less shared memory than that (containers often allow 64 MB).
+        With ``errno.ENOSPC`` if the system has less shared memory than that (containers often
+        allow 64 MB).
     """
     kind = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=object)) * kind.itemsize
     check_allocation(nbytes, shape=shape, dtype=kind, what="shared array")
-    return _wrap(SharedMemory(create=True, size=max(nbytes, 1)), shape, kind, owner=True)
+    return new_shared(shape, kind)
+
+
+def new_shared(shape: tuple[int, ...], dtype: DTypeLike) -> SharedArray:
+    """Allocate an array in shared memory, whatever the memory limit; see `shared_empty`."""
+    kind = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=object)) * kind.itemsize
+    segment = SharedMemory(create=True, size=max(nbytes, 1))
+    try:
+        # Memory that is not there would show as a fatal signal at the first touch.
+        reserve(getattr(segment, "_fd", -1), nbytes)
+    except OSError as error:
+        segment.close()
+        segment.unlink()
+        raise OSError(
+            error.errno,
+            f"no room for {format_bytes(nbytes)} of shared memory ({error.strerror}); make "
+            "/dev/shm larger (a container has an option for it), ask for smaller blocks, or use "
+            "memory that is not shared",
+        ) from error
+    return _wrap(segment, shape, kind, owner=True)
 
 
 def shared_copy(array: NDArray[Any]) -> SharedArray:

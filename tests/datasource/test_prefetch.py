@@ -282,8 +282,7 @@ def test_process_errors_and_timeout(on_disk: MappedSource, tmp_path: Path) -> No
     cache.submit(np.s_[0])
     with pytest.raises(WorkerError, match=r"did not answer within 0.05 s"):
         cache.get()
-    os.kill(process.pid, signal.SIGCONT)
-    process.join(20)
+    # Ended although it was stopped.
     assert process.exitcode is not None
     cache.close()
 
