@@ -157,7 +157,10 @@ class ProcessReader:
         context: BaseContext = multiprocessing.get_context(method)
         here, there = context.Pipe()
         process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(there, _recipe(self._source)), daemon=True, name="ecogsource-reader"
+            target=_serve,
+            args=(there, _recipe(self._source)),
+            daemon=True,
+            name="ecogsource-reader",
         )
         try:
             with _interrupts_held():
