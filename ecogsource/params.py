@@ -50,7 +50,7 @@ class Params:
     stash_path : Path or None
         Folder for temporary and downsampled files; None for the system's temporary folder.
     clear_temp_converted : bool
-        Whether temporary converted files are deleted when the process ends.
+        Whether temporary copies (unnamed mirrors, conversions) are deleted when the process ends.
     floating_point : {"single", "double"}
         Precision of scaled samples.
     memory_limit : int

@@ -25,6 +25,7 @@ __all__ = [
     "atomic_path",
     "check_disk_space",
     "file_lock",
+    "named_errors",
     "publish",
     "reserve",
     "sync_folder",
@@ -121,6 +122,40 @@ def publish(temporary: str | os.PathLike[str], target: str | os.PathLike[str]) -
 
 
 @contextmanager
+def named_errors(target: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors of the hidden files beside `target` name the file that the user asked for.
+
+    Parameters
+    ----------
+    target : path-like
+        The file to be made.
+
+    Raises
+    ------
+    OSError
+        Of the same number and kind, naming `target` and its folder.
+    """
+    path = Path(target)
+    try:
+        yield
+    except OSError as error:
+        hidden = error.filename
+        if not isinstance(hidden, (str, os.PathLike)) or not _is_beside(Path(hidden), path):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: cannot write {path.name!r} in the folder "
+            f"{os.fspath(path.absolute().parent)!r}; choose another one, or change its rights",
+            os.fspath(path),
+        ) from error
+
+
+def _is_beside(hidden: Path, target: Path) -> bool:
+    """Tell whether a name is one that we made up for `target`."""
+    return hidden.parent == target.parent and hidden.name.startswith(f".{target.stem}")
+
+
+@contextmanager
 def atomic_path(target: str | os.PathLike[str], *, nbytes: int = 0) -> Iterator[Path]:
     """Write a file under a temporary name that becomes `target` only when all went well.
 
@@ -148,12 +183,14 @@ def atomic_path(target: str | os.PathLike[str], *, nbytes: int = 0) -> Iterator[
     check_disk_space(target.absolute().parent, nbytes)
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:12]}.tmp{target.suffix}")
     try:
-        yield temporary
-        if not temporary.exists():
-            raise DataPathError(f"nothing was written to {str(temporary)!r}")
-        publish(temporary, target)
+        with named_errors(target):
+            yield temporary
+            if not temporary.exists():
+                raise DataPathError(f"nothing was written to {str(temporary)!r}")
+            publish(temporary, target)
     finally:
-        with suppress(FileNotFoundError):
+        # Where nothing may be written nothing can be removed, nor was it made.
+        with suppress(OSError):
             temporary.unlink()
 
 
@@ -229,6 +266,11 @@ def try_file_lock(path: Path) -> int | None:
     return None
 
 
+def _lock_of(target: Path, lock: Path) -> int | None:
+    with named_errors(target):
+        return try_file_lock(lock)
+
+
 @contextmanager
 def file_lock(target: str | os.PathLike[str], *, timeout: float | None = None) -> Iterator[None]:
     """Let one process (and thread) at a time make a file.
@@ -256,7 +298,7 @@ def file_lock(target: str | os.PathLike[str], *, timeout: float | None = None) -
     path = target.with_name(f".{target.name}.lock")
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
-        while (descriptor := try_file_lock(path)) is None:
+        while (descriptor := _lock_of(target, path)) is None:
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(
                     f"another process is making {str(target)!r} since more than {timeout} s; "

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ecogsource.datasource.ledger import Ledger
 from ecogsource.datasource.tiles import Grid
-from ecogsource.safefile import check_disk_space, file_lock, publish, reserve
+from ecogsource.safefile import check_disk_space, file_lock, named_errors, publish, reserve
 
 if TYPE_CHECKING:
     import h5py
@@ -363,6 +363,7 @@ def array_file(
         With ``errno.ENOSPC`` if the disk is full; what was written is removed then.
     """
     with ExitStack() as stack:
+        stack.enter_context(named_errors(target))
         stack.enter_context(file_lock(target))
         if accept is not None and accept():
             yield None
@@ -490,5 +491,5 @@ def _read_at(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
-# Only for systems without positioned input and output.
+# Where input and output have no position of their own.
 _SEEK_GUARD = threading.Lock()

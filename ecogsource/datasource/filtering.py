@@ -30,9 +30,13 @@ from ecogsource.datasource.mirror import (
     plan_copies,
     provenance,
     rate_scalar,
-    refuse_own_file,
 )
-from ecogsource.datasource.origin import digest, job_key
+from ecogsource.datasource.origin import (
+    digest,
+    job_key,
+    refuse_own_file,
+    refuse_own_source,
+)
 from ecogsource.datasource.signals import Signal, electrode_signal, produce, time_is_outer
 from ecogsource.datasource.tempfiles import TempFilePool
 from ecogsource.datasource.tiles import MAX_TILES, Grid
@@ -188,6 +192,13 @@ def _filter_into(source: ElectrodeDataSource, job: FilterJob, out: ElectrodeData
         raise TypeError(
             f"filtered values are not integers, and this source stores {out.dtype}: pass out= a "
             "filename, or inplace=False"
+        )
+    if out is not source:
+        refuse_own_source(source, out)
+    elif len(set(source._active_channels.tolist())) < source.shape[0]:
+        raise ValueError(
+            "a channel that the source holds twice cannot be filtered in place: it "
+            "would be filtered twice; pass out= a filename, or inplace=False"
         )
     # The view underneath is not held to the memory limit: blocks are bounded here.
     target = out.as_buffer()

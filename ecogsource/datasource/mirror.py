@@ -19,7 +19,13 @@ from ecogsource.datasource.arrayfile import (
     array_file,
     provenance_json,
 )
-from ecogsource.datasource.origin import job_key, origin_of, package_version
+from ecogsource.datasource.origin import (
+    job_key,
+    origin_of,
+    package_version,
+    refuse_own_file,
+    refuse_own_source,
+)
 from ecogsource.datasource.shared import shared_empty
 from ecogsource.datasource.signals import (
     Signal,
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CopyPlan", "MirrorOptions", "mirror", "plan_copies", "write_copies"]
 
+_PATTERNS = ("time", "channel", "window")
 _COPY_MODES = ("all", "electrode", "aligned", "")
 # Of libdeflate, which is about as dense at its lowest level as zlib at 4.
 _DEFAULT_LEVEL = 1
@@ -71,6 +78,10 @@ class MirrorOptions:
         resolve_aligned(self.aligned, np.dtype(float))
         if self.copy not in _COPY_MODES:
             raise ValueError(f"copy must be one of {_COPY_MODES}, got {self.copy!r}")
+        if isinstance(self.chunks, str) and self.chunks not in _PATTERNS:
+            raise ValueError(
+                f"chunks must be two numbers or one of {_PATTERNS}, got {self.chunks!r}"
+            )
         if not self.mapped and filename is not None:
             raise ValueError("a copy in memory (mapped=False) has no filename")
         if not self.mapped and (self.chunks is not None or self.compression is not None):
@@ -126,6 +137,10 @@ def mirror(
     given = dict(new_sources or {})
     plans = plan_copies(source, options)
     _check_given(plans, given)
+    for array in given.values():
+        refuse_own_source(source, array)
+    if filename is not None:
+        refuse_own_file(source, Path(filename))
     targets = _fill_given(plans, given, options)
     rest = [plan for plan in plans if plan.spec.name not in given]
     if not options.mapped:
@@ -208,9 +223,10 @@ def _chunks(
         compressed = options.level is not None
         plane = (shape[0], shape[1])
         return advise_layout(plane, dtype.itemsize, access, fs=rate, compression=compressed).chunks
-    rows, samples = (int(n) for n in wanted)
-    if rows < 1 or samples < 1:
+    sizes = [int(n) for n in wanted]
+    if len(sizes) != 2 or min(sizes) < 1:
         raise ValueError(f"chunks must be two positive numbers, got {wanted}")
+    rows, samples = sizes
     return min(rows, shape[0]), min(samples, shape[1])
 
 
@@ -366,13 +382,6 @@ def rate_scalar(
     if source.fs is None or any(plan.spec.name == "Fs" for plan in plans):
         return {}
     return {"Fs": source.fs / ratio}
-
-
-def refuse_own_file(source: ElectrodeDataSource, path: Path) -> None:
-    """Refuse to overwrite a file that the source reads."""
-    for record in origin_of(source)["files"]:
-        if record is not None and path.exists() and path.samefile(record["file"]):
-            raise ValueError(f"{str(path)!r} is a file that this source reads; choose another name")
 
 
 def _assemble(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
+import os
+import pickle
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,12 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecogsource.buffers import Buffer, BufferBinder
+from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.layout import Layout
 
 if TYPE_CHECKING:
     from ecogsource.datasource.base import ElectrodeDataSource
 
-__all__ = ["files_of", "job_key", "leaf_buffers", "origin_of", "package_version"]
+__all__ = [
+    "files_of",
+    "job_key",
+    "leaf_buffers",
+    "origin_of",
+    "package_version",
+    "refuse_own_file",
+    "refuse_own_source",
+]
 
 
 def package_version() -> str:
@@ -28,14 +41,25 @@ def package_version() -> str:
 
 
 def leaf_buffers(buffer: Buffer) -> Iterator[Buffer]:
-    """Yield the storage underneath views and binders."""
-    if isinstance(buffer, BufferBinder):
-        for part in buffer.buffers:
-            yield from leaf_buffers(part)
-    elif isinstance(getattr(buffer, "buffer", None), Buffer):
-        yield from leaf_buffers(buffer.buffer)  # type: ignore[attr-defined]
-    else:
-        yield buffer
+    """Yield the storage underneath views, joins and time lines with gaps, each once."""
+    seen: set[int] = set()
+    waiting = [buffer]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        inner = list(_buffers_in(item))
+        if not inner:
+            yield item
+        waiting += reversed(inner)
+
+
+def _buffers_in(buffer: Buffer) -> Iterator[Buffer]:
+    for held in _held_by(buffer):
+        for item in held if isinstance(held, (list, tuple)) else (held,):
+            if isinstance(item, Buffer):
+                yield item
 
 
 def files_of(data: Any) -> list[str]:
@@ -44,7 +68,8 @@ def files_of(data: Any) -> list[str]:
     Parameters
     ----------
     data : Buffer or object of this package
-        Buffers are found wherever they are kept: in views, joins, pipelines.
+        Buffers are found wherever they are kept: in views, joins, pipelines. The files behind
+        virtual and external datasets count too.
 
     Returns
     -------
@@ -57,6 +82,9 @@ def files_of(data: Any) -> list[str]:
         item = waiting.pop()
         if isinstance(item, Buffer) and item.filename is not None:
             names[item.filename] = None
+        if isinstance(item, Layout):
+            folder = Path(item.path).parent
+            names |= dict.fromkeys(str(folder / name) for name in item.sources)
         for inner in _held_by(item):
             if id(inner) not in seen:
                 seen.add(id(inner))
@@ -98,8 +126,9 @@ def origin_of(source: ElectrodeDataSource) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``files`` (name, dataset, size, modification time of each; None for data in memory), and
-        shape, types, scale, channels and rate. Fit for JSON.
+        ``files`` (name, dataset, size, modification time of each; None for data in memory),
+        shape, types, scale, channels and rate, and ``recipe``, which differs if anything is done
+        to the data in between (None if that cannot be told). Fit for JSON.
     """
     buffers = [source.data_buffer, *source.aligned_arrays.values()]
     leaves = [
@@ -119,7 +148,22 @@ def origin_of(source: ElectrodeDataSource) -> dict[str, Any]:
         "aligned": list(source.aligned_arrays),
         "fs": source.fs,
         "units": source.units,
+        "recipe": _recipe(buffers),
     }
+
+
+def _recipe(buffers: list[Any]) -> str | None:
+    """Name what buffers do to the data that they read: views, references, fill values."""
+    pickled = io.BytesIO()
+    pickler = pickle.Pickler(pickled, protocol=5)
+    # Without its memo, equal recipes are equal bytes, whether or not they share their parts.
+    pickler.fast = True
+    try:
+        pickler.dump([buffer for buffer in buffers if isinstance(buffer, Buffer)])
+    except Exception:
+        # There are many ways to have no recipe, and one consequence.
+        return None
+    return digest(pickled.getvalue())
 
 
 def _jsonable(value: Any) -> Any:
@@ -138,6 +182,43 @@ def digest(data: bytes) -> str:
 
 def job_key(record: dict[str, Any]) -> str | None:
     """Name a job by its provenance record; None if its data cannot be recognised again."""
-    if any(item is None for item in record["origin"]["files"]):
+    origin = record["origin"]
+    if origin["recipe"] is None or any(item is None for item in origin["files"]):
         return None
     return digest(json.dumps(record, sort_keys=True, default=str).encode())
+
+
+def refuse_own_file(source: ElectrodeDataSource, path: Path) -> None:
+    """Refuse to write to a folder, or over a file that the source reads.
+
+    Raises
+    ------
+    IsADirectoryError, ValueError
+    """
+    if path.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, "this is a folder; give the name of a file in it", os.fspath(path)
+        )
+    for name in _files_of_source(source):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise ValueError(f"{str(path)!r} is a file that this source reads; choose another name")
+
+
+def refuse_own_source(source: ElectrodeDataSource, target: Any) -> None:
+    """Refuse to write into a buffer or source whose files the source reads.
+
+    Raises
+    ------
+    ValueError
+    """
+    data = getattr(target, "data_buffer", target)
+    written = {os.path.realpath(name) for name in files_of(data)}
+    for name in _files_of_source(source):
+        if os.path.realpath(name) in written:
+            raise ValueError(
+                f"the target writes to {name!r}, which this source reads; write to another file"
+            )
+
+
+def _files_of_source(source: ElectrodeDataSource) -> list[str]:
+    return files_of([source.data_buffer, list(source.aligned_arrays.values())])

@@ -17,6 +17,7 @@ from ecogsource.datasource.mirror import (
     plan_copies,
     write_copies,
 )
+from ecogsource.datasource.origin import refuse_own_source
 from ecogsource.datasource.verify import read_provenance
 from ecogsource.errors import ReadOnlyError
 
@@ -64,6 +65,7 @@ def change_rate(
         raise ReadOnlyError("the new source is open for reading only; make it writeable")
     if target.dtype.kind != "f":
         raise TypeError(f"downsampled values are not integers: the new source is {target.dtype}")
+    refuse_own_source(source, target)
     fill_array(plans[0], target, options)
     for plan in plans[1:]:
         kept = target.aligned_arrays.get(plan.spec.name)

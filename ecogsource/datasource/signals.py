@@ -143,7 +143,18 @@ def resolve_aligned(mode: str, dtype: np.dtype[Any]) -> str:
 
 
 def produced_dtype(dtype: np.dtype[Any], mode: str, ratio: int) -> np.dtype[Any]:
-    """Return the type of a copy: that of the original unless values are averaged."""
+    """Return the type of a copy: that of the original unless values are averaged.
+
+    Raises
+    ------
+    TypeError
+        If values that are no real numbers would be averaged.
+    """
+    if ratio != 1 and mode in ("antialias", "aggregate") and dtype.kind not in "biuf":
+        raise TypeError(
+            f"downsampling averages real numbers, got dtype {dtype}; for an aligned array, "
+            "aligned='decimate' keeps every n-th value"
+        )
     if ratio == 1 or mode in ("decimate", "edges") or dtype.kind == "f":
         return dtype
     return np.result_type(dtype, np.float32)

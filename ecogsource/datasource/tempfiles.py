@@ -1,5 +1,7 @@
 """Temporary files that disappear: at exit, or, after a crash, when the next process starts.
 
+They stay if the lab says so (the parameter ``clear_temp_converted``).
+
 A pool is a folder with a lock file that its process keeps locked. The system releases the lock
 when the process ends in whatever way, so a pool whose lock can be had belongs to nobody.
 """
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "ecogsource-pool-"
 _LOCK = ".lock"
+# In a pool that nobody may remove but its user.
+_KEEP = ".keep"
 # A pool folder without a lock file is one that is just being made, unless it is this old.
 _GRACE_SECONDS = 3600.0
 
@@ -39,6 +43,10 @@ class TempFilePool:
     folder : path-like, optional
         Where to make the pool; default the parameter ``stash_path``, or the system's temporary
         folder if that is not set. Pools of crashed processes found there are removed.
+    keep : bool
+        Leave the pool and its files when it is closed, and when its process crashes. So do the
+        temporary copies of sources if the parameter ``clear_temp_converted`` is off when the
+        first of them is made.
 
     Attributes
     ----------
@@ -59,7 +67,7 @@ class TempFilePool:
     _default: TempFilePool | None = None
     _guard = threading.Lock()
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None, *, keep: bool = False) -> None:
         parent = _parent_folder() if folder is None else Path(folder)
         if not parent.is_dir():
             raise DataPathError(
@@ -70,9 +78,12 @@ class TempFilePool:
         self._pid = os.getpid()
         self._lock: int | None = None
         while self._lock is None:
-            self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            self.folder = _new_folder(parent)
             # None: another process took the unlocked folder for a stale one.
             self._lock = try_file_lock(self.folder / _LOCK)
+        self._keep = keep
+        if keep:
+            (self.folder / _KEEP).touch()
         self._count = 0
         atexit.register(self.close)
 
@@ -82,7 +93,7 @@ class TempFilePool:
         with cls._guard:
             pool = cls._default
             if pool is None or pool._pid != os.getpid() or not pool.folder.is_dir():
-                pool = cls._default = cls()
+                pool = cls._default = cls(keep=not load_params().clear_temp_converted)
             return pool
 
     def new(self, suffix: str = ".h5", *, nbytes: int = 0) -> Path:
@@ -106,9 +117,14 @@ class TempFilePool:
             return self.folder / f"{self._count:06d}{suffix}"
 
     def close(self) -> None:
-        """Remove the pool and its files; in a forked child do nothing."""
+        """Remove the pool and its files, unless they are kept; in a forked child do nothing."""
         atexit.unregister(self.close)
         if self._pid != os.getpid() or self._lock is None:
+            return
+        if self._keep:
+            os.close(self._lock)
+            self._lock = None
+            logger.info("temporary files were kept in %s", self.folder)
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
@@ -118,7 +134,7 @@ class TempFilePool:
 
     @staticmethod
     def remove_stale(folder: str | os.PathLike[str]) -> list[Path]:
-        """Remove the pools in `folder` whose process has ended.
+        """Remove the pools in `folder` whose process has ended, but for those that are kept.
 
         Parameters
         ----------
@@ -157,7 +173,21 @@ def _parent_folder() -> Path:
     return Path(tempfile.gettempdir()) if stash is None else stash
 
 
+def _new_folder(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: no temporary files can be made in this folder; set the parameter "
+            "stash_path to one that may be written",
+            os.fspath(parent),
+        ) from error
+
+
 def _remove_if_stale(pool: Path) -> bool:
+    if (pool / _KEEP).exists():
+        return False
     lock = pool / _LOCK
     if not lock.exists():
         if time.time() - pool.stat().st_mtime < _GRACE_SECONDS:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.filters.kernels import Float64
+from ecogsource.filters.kernels import Float64, windows_with_gaps, without_gaps
 
 __all__ = ["DecimateStream", "decimate_range", "decimated_length", "decimation_stages"]
 
@@ -96,7 +96,11 @@ def _stage_taps(ratio: int) -> Float64:
 
 
 def _fir_keep(extended: Float64, taps: Float64, ratio: int, count: int) -> Float64:
-    """Return `count` outputs; output m is taps . extended[m * ratio : m * ratio + len(taps)]."""
+    """Return `count` outputs; output m is taps . extended[m * ratio : m * ratio + len(taps)].
+
+    An input that is not finite makes the outputs NaN in whose window it lies, and no others.
+    """
+    extended, gaps = without_gaps(extended)
     lead = extended.shape[:-1]
     rows = np.ascontiguousarray(extended).reshape(-1, extended.shape[-1])
     out = np.empty((len(rows), count))
@@ -107,7 +111,11 @@ def _fir_keep(extended: Float64, taps: Float64, ratio: int, count: int) -> Float
             stop = done + n_frames * per_frame
             _frames_product(rows[:, done * ratio :], taps, ratio, per_frame, out[:, done:stop])
             done = stop
-    return out.reshape(*lead, count)
+    result = out.reshape(*lead, count)
+    if gaps is not None and count:
+        hit = windows_with_gaps(gaps, len(taps))[..., ::ratio][..., :count]
+        result[hit] = np.nan
+    return result
 
 
 def _frames_product(rows: Float64, taps: Float64, ratio: int, per_frame: int, out: Float64) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FirKernel", "Kernel", "SosKernel"]
+__all__ = ["FirKernel", "Kernel", "SosKernel", "windows_with_gaps", "without_gaps"]
 
 Float64 = NDArray[np.float64]
 
@@ -41,6 +41,27 @@ class Kernel(Protocol):
     ) -> tuple[Float64, Float64]:
         """Filter one block and return the output and the state for the next block."""
         ...
+
+
+def without_gaps(values: Float64) -> tuple[Float64, NDArray[np.bool_] | None]:
+    """Put zeros where values are not finite, and tell where that was; None if nowhere.
+
+    Fast convolutions mix the samples of a whole block, so that one NaN would spread over it, as
+    far as the cut of the time axis happens to let it.
+    """
+    # A sum is finite only if all its terms are; one that overflows costs a closer look.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(np.add.reduce(values, axis=-1)).all():
+            return values, None
+    gaps = ~np.isfinite(values)
+    return (np.where(gaps, 0.0, values), gaps) if gaps.any() else (values, None)
+
+
+def windows_with_gaps(gaps: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Tell which windows of `width` samples hold a gap: shape (*lead, time - width + 1)."""
+    before = np.zeros((*gaps.shape[:-1], gaps.shape[-1] + 1), dtype=np.int64)
+    np.cumsum(gaps, axis=-1, out=before[..., 1:])
+    return before[..., width:] > before[..., :-width]
 
 
 class SosKernel:
@@ -171,7 +192,8 @@ class FirKernel:
         Returns
         -------
         filtered : ndarray of float64, shape (*lead, time)
-            ``scipy.signal.lfilter(taps, 1, ...)`` continued, by overlap-add convolution.
+            ``scipy.signal.lfilter(taps, 1, ...)`` continued, by overlap-add convolution. An input
+            that is not finite makes the ``taps`` outputs NaN that it belongs to.
         state : ndarray
             The last ``taps - 1`` inputs.
         """
@@ -181,7 +203,10 @@ class FirKernel:
             return np.empty(block.shape) if out is None else out, state
         extended = np.concatenate([state, block], axis=-1, dtype=np.float64)
         taps = self.taps.reshape((1,) * (block.ndim - 1) + (-1,))
-        filtered = oaconvolve(extended, taps, mode="valid", axes=-1)
+        finite, gaps = without_gaps(extended)
+        filtered = oaconvolve(finite, taps, mode="valid", axes=-1)
+        if gaps is not None:
+            filtered[windows_with_gaps(gaps, len(self.taps))] = np.nan
         # A copy, so that the state does not keep the whole block alive.
         state = extended[..., block.shape[-1] :].copy()
         if out is None:

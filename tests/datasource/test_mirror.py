@@ -271,7 +271,7 @@ def test_a_writeable_mirror_has_no_checksums(source: MappedSource, tmp_path: Pat
         ({"compression": "zip"}, "compression must be 'gzip'"),
         ({"compression": 11}, "compression must be 'gzip'"),
         ({"chunks": (0, 10)}, "two positive numbers"),
-        ({"chunks": "diagonal"}, "access must be"),
+        ({"chunks": "diagonal"}, r"two numbers or one of .*window.*got .diagonal"),
         ({"new_rate_ratio": 0}, "at least 1"),
         ({"new_rate_ratio": 1.5}, "must be an integer"),
         ({"aligned": "guess"}, "aligned must be one of"),

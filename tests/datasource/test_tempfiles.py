@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import h5py
 import pytest
 
 from ecogsource import safefile
@@ -44,6 +46,32 @@ def test_the_default_pool_is_in_the_stash(tmp_path: Path) -> None:
         TempFilePool()
 
 
+KEEPING = """
+import os, signal, sys
+import numpy as np
+from ecogsource import OVERRIDE, PlainArraySource
+OVERRIDE["stash_path"], OVERRIDE["clear_temp_converted"] = sys.argv[1], sys.argv[3]
+copy = PlainArraySource(np.ones((2, 9))).mirror()
+copy.close()
+if sys.argv[2] == "crash":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", ["exit", "crash"])
+def test_temporary_copies_stay_if_the_lab_says_so(tmp_path: Path, way: str) -> None:
+    assert run_child(tmp_path, way, "no", code=KEEPING) in (0, -signal.SIGKILL)
+    (kept,) = tmp_path.rglob("*.h5")
+    TempFilePool(tmp_path).close()
+    assert TempFilePool.remove_stale(tmp_path) == []
+    with h5py.File(kept) as file:
+        assert file["data"].shape == (2, 9)
+    shutil.rmtree(kept.parent)
+    assert run_child(tmp_path, way, "yes", code=KEEPING) in (0, -signal.SIGKILL)
+    TempFilePool(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+
+
 CHILD = """
 import os, signal, sys
 from ecogsource.datasource.tempfiles import TempFilePool
@@ -54,9 +82,9 @@ if sys.argv[2] == "crash":
 """
 
 
-def run_child(folder: Path, way: str) -> int:
+def run_child(folder: Path, *ways: str, code: str = CHILD) -> int:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", CHILD, str(folder), way]
+    command = [sys.executable, "-c", code, str(folder), *ways]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
