@@ -280,12 +280,14 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMi
 
     def _only_channels(self, index: Any) -> Any:
         """Give the channel part of an index that takes all of time, else None."""
-        if not isinstance(index, tuple):
-            return index
-        rest = index[1:]
-        if index and all(item is Ellipsis or item == slice(None) for item in rest):
-            return index[0]
-        return None
+        first, *rest = index if isinstance(index, tuple) and index else (index,)
+        # What adds an axis, or chooses channels and samples at once, is none of channels.
+        if first is None or isinstance(first, (tuple, bool, np.bool_)) or np.ndim(first) > 1:
+            return None
+        everything = all(
+            item is Ellipsis or (isinstance(item, slice) and item == slice(None)) for item in rest
+        )
+        return first if everything and len(rest) < self.ndim else None
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         self._view[index] = value

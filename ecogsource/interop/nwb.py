@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from ecogsource.datasource.base import ElectrodeDataSource
-from ecogsource.datasource.blocks import block_slices
 from ecogsource.errors import FormatError, require
 from ecogsource.safefile import atomic_path
 
 __all__ = ["to_nwb"]
 
 _EXTRA = "nwb"
+# Bytes of one chunk in the file, and of what is read at a time.
+_CHUNK = 1_000_000
+_BUFFER = 16_000_000
 _TO_VOLTS = {"uV": 1e-6, "µV": 1e-6, "mV": 1e-3, "V": 1.0}
 
 
@@ -52,7 +55,7 @@ def to_nwb(
     Raises
     ------
     FormatError
-        If rate or units are not known.
+        If rate or units are not known, or there is nothing to write.
     MissingDependencyError
         If pynwb is not installed.
     """
@@ -61,8 +64,9 @@ def to_nwb(
             f"NWB needs a rate and volts: fs is {source.fs}, units are {source.units!r} "
             f"(known are {', '.join(_TO_VOLTS)})"
         )
+    if 0 in source.shape:
+        raise FormatError(f"NWB needs data: the source has {source.shape} channels x samples")
     pynwb = require("pynwb", _EXTRA)
-    wrapper = require("hdmf.data_utils", _EXTRA).DataChunkIterator
     file = pynwb.NWBFile(
         session_description=description,
         identifier=str(uuid4()),
@@ -74,13 +78,10 @@ def to_nwb(
     for name in source.channel_names or map(str, range(len(source))):
         file.add_electrode(location=location, group=group, label=name)
     region = file.create_electrode_table_region(list(range(len(source))), "all electrodes")
-    data = wrapper(
-        data=_rows(source), maxshape=(None, len(source)), dtype=source.dtype, buffer_size=4096
-    )
     file.add_acquisition(
         pynwb.ecephys.ElectricalSeries(
             name="data",
-            data=data,
+            data=_blocks(source),
             electrodes=region,
             rate=source.fs,
             conversion=_TO_VOLTS[source.units],
@@ -92,7 +93,25 @@ def to_nwb(
     return target
 
 
-def _rows(source: ElectrodeDataSource) -> Iterator[Any]:
-    """Give sample after sample, reading by blocks."""
-    for time in block_slices(source, None, 0, 0, reverse=False, partial_block=True):
-        yield from source.read((slice(None), time)).T
+def _blocks(source: ElectrodeDataSource) -> Any:
+    """Wrap a source for hdmf, which asks for block after block, time x channels."""
+    iterator = require("hdmf.data_utils", _EXTRA).GenericDataChunkIterator
+
+    class Blocks(iterator):  # type: ignore[misc, valid-type]
+        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+            time, channels = selection
+            return source.read((channels, time)).T
+
+        def _get_maxshape(self) -> tuple[int, ...]:
+            return source.shape[::-1]
+
+        def _get_dtype(self) -> np.dtype:
+            return source.dtype
+
+    n_channels, n_samples = source.shape
+    sample = n_channels * source.dtype.itemsize
+    chunk = max(1, min(n_samples, _CHUNK // sample))
+    return Blocks(
+        chunk_shape=(chunk, n_channels),
+        buffer_shape=(min(n_samples, chunk * max(1, _BUFFER // (chunk * sample))), n_channels),
+    )

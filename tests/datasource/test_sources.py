@@ -210,6 +210,41 @@ class TestChannels:
         with pytest.raises(IndexError):
             source.select_channels(9)
 
+    @pytest.mark.parametrize(
+        "index",
+        [
+            np.s_[0, np.array([1, 2])],
+            np.s_[[0], np.arange(500)],
+            np.s_[[0, 3], [5, 6]],
+            np.s_[..., 5:9],
+            np.s_[..., np.array([5, 9])],
+            np.s_[0, None],
+            np.s_[None],
+            np.s_[True],
+            np.s_[[[0, 1], [2, 3]]],
+            np.s_[np.arange(8)[:, None] > np.arange(500) % 7],
+            np.s_[2, np.arange(500) > 490],
+        ],
+    )
+    def test_other_indices_are_read_as_ever(
+        self, source: MappedSource, array: np.ndarray, index: Any
+    ) -> None:
+        with source.channels_are_maps():
+            result = source[index]
+        assert isinstance(result, np.ndarray)
+        assert_same(result, array[index])
+
+    def test_indices_of_channels_give_sources(
+        self, source: MappedSource, array: np.ndarray
+    ) -> None:
+        for index in (np.s_[...], np.s_[..., :], np.array([3, 1]), np.arange(8) > 4, -1, [2]):
+            with source.channels_are_maps():
+                result = source[index]
+            assert isinstance(result, MappedSource)
+            assert_same(result[:], np.atleast_2d(array[index]))
+        with source.channels_are_maps(), pytest.raises(IndexError, match="too many indices"):
+            source[:, :, :]
+
     def test_how_an_index_looks_to_the_buffer(self, source: MappedSource) -> None:
         time, channels = source._slice_logic(np.s_[2:5, 0:100])
         assert (time, channels) == (slice(0, 100, 1), slice(2, 5, 1))

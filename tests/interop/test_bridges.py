@@ -359,3 +359,31 @@ class TestNwb:
             np.testing.assert_allclose(recording.source.raw[:], expected)
         with pytest.raises(FormatError, match="NWB needs a rate and volts"):
             to_nwb(MappedSource(np.zeros((2, 3)), fs=10), tmp_path / "b.nwb")
+        with pytest.raises(FormatError, match=r"NWB needs data: the source has \(2, 0\)"):
+            to_nwb(MappedSource(np.zeros((2, 0)), fs=10, units="V"), tmp_path / "b.nwb")
+        assert not (tmp_path / "b.nwb").exists()
+
+    def test_it_is_written_in_blocks(
+        self,
+        source: MappedSource,
+        expected: np.ndarray,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        pynwb = pytest.importorskip("pynwb", reason="pynwb is not installed")
+        from ecogsource.interop import nwb
+
+        sample = expected[:, 0].nbytes
+        monkeypatch.setattr(nwb, "_CHUNK", 64 * sample)
+        monkeypatch.setattr(nwb, "_BUFFER", 640 * sample)
+        reads: list[int] = []
+        read_into = source.data_buffer._read_into
+        source.data_buffer._read_into = lambda s, out: (reads.append(s.size), read_into(s, out))[1]
+        path = nwb.to_nwb(source, tmp_path / "a.nwb")
+        n_samples = expected.shape[1]
+        assert len(reads) == -(-n_samples // 640)
+        assert sum(reads) == expected.size
+        with pynwb.NWBHDF5IO(str(path), "r") as file:
+            stored = file.read().acquisition["data"].data
+            assert stored.chunks == (64, 6)
+            assert_same(stored[:], expected.T)
