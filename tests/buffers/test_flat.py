@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ecogsource.buffers import FlatBuffer
 from ecogsource.buffers.storage import flat as storage
+from ecogsource.buffers.storage.grid import slice_of
 from ecogsource.errors import (
     CorruptDataError,
     DataPathError,
@@ -215,3 +216,44 @@ def test_long_runs_with_a_gain_for_every_channel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(buffer[:], expected)
     np.testing.assert_array_equal(buffer[[3, 1]], expected[[3, 1]])
     np.testing.assert_array_equal(buffer[2], expected[2])
+
+
+@settings(max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)),
+    gap=st.sampled_from([0, 8, 1 << 16]),
+    data=st.data(),
+)
+def test_the_runs_that_are_fetched_hold_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, ...],
+    gap: int,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("runs") / "a.dat"
+    truth = np.arange(np.prod(shape), dtype="i2").reshape(shape)
+    path.write_bytes(b"xxx" + truth.tobytes())
+    reader = storage.ContiguousStorage(os.fspath(path), np.dtype("i2"), shape, offset=3)
+    keys = tuple(
+        data.draw(
+            st.one_of(
+                st.integers(0, n - 1),
+                st.slices(n)
+                .filter(lambda s, n=n: len(range(n)[s]))
+                .map(lambda s, n=n: slice_of(range(n)[s])),
+                st.lists(st.integers(0, n - 1), min_size=1, max_size=5).map(np.array),
+            )
+        )
+        for n in shape
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "FAULT_BYTES", gap)
+        runs = reader._runs(keys)
+    fetched = {byte for offset, nbytes in runs for byte in range(offset, offset + nbytes)}
+    assert min(fetched) >= 3
+    assert max(fetched) < path.stat().st_size
+    lists = [np.atleast_1d(np.arange(n)[k]) for k, n in zip(keys, shape, strict=True)]
+    wanted = {3 + 2 * int(number) + b for number in truth[np.ix_(*lists)].ravel() for b in (0, 1)}
+    assert wanted <= fetched
+    if gap == 0 and len(runs) == 1:
+        assert len(fetched) <= max(wanted) - min(wanted) + 1

@@ -112,6 +112,9 @@ def test_short_reads_go_on_until_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     target = np.zeros(10, np.uint8)
     handle.read(target, 0)
     assert target.tobytes() == b"0123456789"
+    rows = np.zeros((2, 5), np.uint8)
+    handle.read_rows(rows, [5, 0])
+    assert rows.tobytes() == b"5678901234"
     with pytest.raises(CorruptDataError, match=r"ends early: 10 bytes wanted, 6 found.*byte 10"):
         handle.read(target, 4)
     handle.close()
@@ -185,6 +188,7 @@ def test_a_small_memory_limit_bounds_maps_too(
     given: list[Handle] = []
     handle = Handle(write(tmp_path / "a"), given.append)
     monkeypatch.setattr(handles, "mapped_bytes", lambda: 30_000_000)
+    monkeypatch.setattr(handles._FOREIGN, "nbytes", 0)
     with OVERRIDE.set(memory_limit="80MB"):
         handle.touched(19_000_000)
         assert given == []
@@ -206,8 +210,15 @@ def test_files_not_read_for_longest_give_back_first(
     held = [pool.acquire(path, signature_of(path)) for path in paths]
     full = iter([2 * handles.MAPPED_LIMIT, 2 * handles.MAPPED_LIMIT, 0])
     monkeypatch.setattr(handles, "mapped_bytes", lambda: next(full))
+    monkeypatch.setattr(handles._FOREIGN, "nbytes", 0)
     held[0].touched(handles.COUNTED_BYTES)
     assert given == [paths[1], paths[2]]
+    # What is left when all was given back is not ours, and is not held against us.
+    monkeypatch.setattr(handles, "mapped_bytes", lambda: 2 * handles.MAPPED_LIMIT)
+    held[0].touched(handles.COUNTED_BYTES)
+    assert given[2:] == [paths[1], paths[2], paths[0]]
+    held[0].touched(handles.COUNTED_BYTES)
+    assert len(given) == 5
     for handle in held:
         pool.release(handle)
     pool.clear()
@@ -338,3 +349,41 @@ def test_a_map_from_when_the_file_was_shorter_is_not_used(tmp_path):
     np.testing.assert_array_equal(FlatBuffer(path, "<i2", 100)[::3], np.arange(0, 100, 3))
     np.arange(5000, dtype="<i4").tofile(path)
     np.testing.assert_array_equal(FlatBuffer(path, "<i4", 5000)[::3], np.arange(0, 5000, 3))
+
+
+@pytest.mark.parametrize(
+    ("answer", "cached"), [(BlockingIOError, False), (OSError, True), (None, True)]
+)
+def test_whether_bytes_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: type[OSError] | None, cached: bool
+) -> None:
+    """Systems and file systems that do not tell are believed to have them."""
+    handle = Handle(write(tmp_path / "a"))
+
+    def preadv(*_: object) -> int:
+        if answer is not None:
+            raise answer
+        return 1
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert handle._is_cached(3) is cached
+    handle.close()
+
+
+def test_what_a_disk_must_bring_is_asked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = Handle(write(tmp_path / "a"))
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, at, n, __: asked.append((at, n)))
+    monkeypatch.setattr(Handle, "_is_cached", lambda _, offset: offset == 0)
+    monkeypatch.setattr(handles, "FETCHED_BYTES", 5)
+    runs = [(0, 2), (4, 2), (8, 2), (9, 1)]
+    handle.fetch(0, 0, lambda: runs)
+    assert asked == []
+    handle.fetch(0, 9, lambda: runs)
+    assert asked == [(0, 2), (4, 2), (8, 1)]
+    monkeypatch.setattr(handles, "_CAN_FETCH", False)
+    handle.fetch(0, 9, lambda: runs)
+    assert len(asked) == 3
+    handle.close()

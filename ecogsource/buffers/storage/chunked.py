@@ -14,7 +14,6 @@ import numpy as np
 from ecogsource.buffers.storage.cache import CACHE
 from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
 from ecogsource.buffers.storage.grid import (
-    AxisPiece,
     Key,
     Selector,
     axis_pieces,
@@ -135,14 +134,20 @@ class ChunkedStorage:
         handle = self._pool.acquire(self.layout.path, self._signature)
         try:
             handle.check(self._signature)
-            axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
-            if self.layout.filters:
-                cells = self._cells(axes)
-                nbytes = len(cells) * self._nbytes
-                run(self._filtered(handle, out, affine, nbytes), cells, nbytes)
-            elif not read_grouped(handle, self._known_index(), self.layout, axes, out, affine):
-                nbytes = out.size * self.dtype.itemsize
-                run(self._plain(handle, out, affine), self._cells(axes), nbytes)
+            if not self.layout.filters:
+                index = self._known_index()
+                if not read_grouped(handle, index, self.layout, selectors, out, affine):
+                    nbytes = out.size * self.dtype.itemsize
+                    run(self._plain(handle, out, affine), self._cells(selectors), nbytes)
+                return
+            cells = self._cells(selectors)
+            nbytes = len(cells) * self._nbytes
+            handle.fetch(
+                cells[0].offset,
+                cells[-1].offset,
+                lambda: ((cell.offset, cell.size) for cell in cells if cell.size > 0),
+            )
+            run(self._filtered(handle, out, affine, nbytes), cells, nbytes)
         finally:
             self._pool.release(handle)
 
@@ -159,8 +164,9 @@ class ChunkedStorage:
             self._index = self._load_index()
         return self._index
 
-    def _cells(self, axes: Sequence[Sequence[AxisPiece]]) -> list[_Cell]:
+    def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
         index = self._known_index()
+        axes = [axis_pieces(s, c) for s, c in zip(selectors, self.chunks, strict=True)]
         grid = np.ix_(*([p.cell for p in pieces] for pieces in axes))
         numbers = np.ravel_multi_index(grid, index.offsets.shape).ravel()
         wheres = [[p.where for p in pieces if p.where is not None] for pieces in axes]

@@ -23,14 +23,16 @@ from ecogsource.buffers.storage.grid import (
     is_unit,
     key_bounds,
     key_count,
+    key_ends,
+    key_positions,
     length,
     outer_shape,
     parts,
     slice_of,
 )
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
-from ecogsource.buffers.storage.place import Affine, assign_outer, place
-from ecogsource.buffers.storage.threads import run
+from ecogsource.buffers.storage.place import Affine, assign_outer, copy_near, place
+from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 
 __all__ = ["ContiguousStorage"]
@@ -118,8 +120,8 @@ class ContiguousStorage:
             written = self._pool.own_write(self.path)
             self._signature = handle.check(self._signature, written)
             nbytes = out.size * self.dtype.itemsize
-            if RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors, out, affine):
-                handle.read(out, self._offset(selectors))
+            if RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors):
+                self._read_run(handle, selectors, out, affine)
             elif nbytes <= SMALL_BYTES:
                 self._copy(handle, selectors, out, affine)
             else:
@@ -145,9 +147,10 @@ class ContiguousStorage:
     ) -> None:
         """Copy a selection from the map, in this thread."""
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
+        first = self._offset(selectors)
+        handle.fetch(first, first, lambda: self._runs(keys))
         place(self._view(handle), keys, out, (slice(None),) * out.ndim, affine)
-        rows = out.size // length(selectors[-1]) if selectors else 1
-        handle.touched(rows * FAULT_BYTES)
+        handle.touched(self._touched(keys) if keys else FAULT_BYTES)
 
     def _copy_parts(
         self,
@@ -166,6 +169,7 @@ class ContiguousStorage:
 
         def work(part: Part) -> None:
             scale = None if affine is None else affine.at(part.where)
+            self._fetch(handle, part.keys)
             place(view, part.keys, out, part.where, scale)
             handle.touched(self._touched(part.keys))
 
@@ -180,12 +184,23 @@ class ContiguousStorage:
         ]
         return max(self.dtype.itemsize, min([LINE_BYTES, *steps]))
 
-    def _is_run(
-        self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None
-    ) -> bool:
-        """Tell whether a selection is one run of bytes, wanted as it is."""
-        if affine is not None or out.dtype != self.dtype or not out.flags.c_contiguous:
-            return False
+    def _read_run(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> None:
+        """Read a selection that is one run of bytes."""
+        if affine is None and out.dtype == self.dtype and out.flags.c_contiguous:
+            handle.read(out, self._offset(selectors))
+            return
+        memory = scratch(out.size * self.dtype.itemsize)
+        handle.read(memory, self._offset(selectors))
+        copy_near(out, np.frombuffer(memory, self.dtype).reshape(out.shape), affine)
+
+    def _is_run(self, selectors: Sequence[Selector]) -> bool:
+        """Tell whether a selection is one run of bytes."""
         axis = len(selectors)
         while axis and is_unit(selectors[axis - 1]):
             axis -= 1
@@ -197,6 +212,34 @@ class ContiguousStorage:
         """Return where the first element of a selection lies in the file."""
         firsts = (s if isinstance(s, int) else int(s[0]) for s in selectors)
         return self.offset + sum(map(operator.mul, firsts, self._strides))
+
+    def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:
+        """Have the system bring in what a selection needs."""
+        first = last = self.offset
+        for key, stride in zip(keys, self._strides, strict=True):
+            begin, end = key_ends(key)
+            first += begin * stride
+            last += end * stride
+        handle.fetch(first, last, lambda: self._runs(keys))
+
+    def _runs(self, keys: Sequence[Key]) -> list[tuple[int, int]]:
+        """Return position and length of the runs of bytes that hold a selection.
+
+        Positions with small gaps between them count as one run.
+        """
+        start, nbytes, axis = self.offset, self.dtype.itemsize, len(keys)
+        while axis:
+            (low, high), stride = key_bounds(keys[axis - 1]), self._strides[axis - 1]
+            gaps = (high - low - 1) * stride - (key_count(keys[axis - 1]) - 1) * nbytes
+            if gaps > FAULT_BYTES * (key_count(keys[axis - 1]) - 1):
+                break
+            start, nbytes = start + low * stride, nbytes + (high - low - 1) * stride
+            axis -= 1
+        offsets = np.array([start], dtype=np.int64)
+        for key, stride in zip(keys[:axis], self._strides, strict=False):
+            positions = np.asarray(key_positions(key), dtype=np.int64)
+            offsets = (offsets[:, None] + positions * stride).ravel()
+        return [(offset, nbytes) for offset in offsets.tolist()]
 
     def _touched(self, keys: Sequence[Key]) -> int:
         """Return about how many bytes of the map a selection brings into memory, at most."""

@@ -27,6 +27,8 @@ __all__ = [
     "is_unit",
     "key_bounds",
     "key_count",
+    "key_ends",
+    "key_positions",
     "length",
     "lowered",
     "outer_shape",
@@ -108,6 +110,21 @@ def key_bounds(key: Key) -> tuple[int, int]:
     return bounds(_range_of(key) if isinstance(key, slice) else key)
 
 
+def key_ends(key: Key) -> tuple[int, int]:
+    """Return the first and the last position that a key names."""
+    if isinstance(key, int):
+        return key, key
+    if isinstance(key, slice):
+        positions = _range_of(key)
+        return positions[0], positions[-1]
+    return int(key[0]), int(key[-1])
+
+
+def key_positions(key: Key) -> int | range | np.ndarray:
+    """Return the positions that a key names."""
+    return _range_of(key) if isinstance(key, slice) else key
+
+
 def lowered(key: Key, low: int) -> Key:
     """Return a key counted from `low` instead of from 0."""
     if isinstance(key, slice):
@@ -176,6 +193,8 @@ def _range_pieces(positions: range, cell_length: int) -> list[AxisPiece]:
     if falling:
         positions = positions[::-1]
     start, step, last = positions[0], positions.step, positions[-1]
+    if step == 1 and not falling:
+        return _neighbours(start, last + 1, cell_length)
     pieces = []
     begin, position = 0, start
     while position <= last:
@@ -189,6 +208,24 @@ def _range_pieces(positions: range, cell_length: int) -> list[AxisPiece]:
             where = slice_of(range(n - 1 - begin, n - 1 - end, -1))
         pieces.append(AxisPiece(cell, local, where))
         begin, position = end, start + end * step
+    return pieces
+
+
+def _neighbours(start: int, stop: int, cell_length: int) -> list[AxisPiece]:
+    """Cut a run of neighbours: whole cells, but for the first and the last."""
+    whole = slice(0, cell_length, 1)
+    cells = range(start // cell_length, (stop - 1) // cell_length + 1)
+    bases = range(cells.start * cell_length - start, stop, cell_length)
+    pieces = [
+        AxisPiece(cell, whole, slice(base, base + cell_length, 1))
+        for cell, base in zip(cells, bases, strict=False)
+    ]
+    for number in {0, len(pieces) - 1}:
+        cell = cells[number]
+        base = cell * cell_length
+        low, high = max(start, base), min(stop, base + cell_length)
+        local, where = slice(low - base, high - base, 1), slice(low - start, high - start, 1)
+        pieces[number] = AxisPiece(cell, local, where)
     return pieces
 
 

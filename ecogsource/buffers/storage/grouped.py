@@ -1,9 +1,10 @@
-"""Chunks without filters, many at a time: neighbours at equal distances are one array of the map.
+"""Chunks without filters, many at a time.
 
 A window of all channels touches dozens of chunks, hundreds where they are small, as h5py's default
-ones are. Read one by one they cost more in bookkeeping than in bytes. Most files hold long runs of
-neighbouring chunks at equal distances, and such a run is an array with one more axis: NumPy copies
-it in one call, with the interpreter lock released.
+ones are. Placed one by one they cost more in bookkeeping than in bytes. So neighbours along one
+axis are placed with one call: where their memory order changes, the wanted rows are read side by
+side into scratch memory; where it stays, a run of chunks at equal distances, as most files have
+them, is one array of the map.
 """
 
 from __future__ import annotations
@@ -15,44 +16,81 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ecogsource.buffers.storage.grid import AxisPiece
+from ecogsource.buffers.storage.grid import AxisPiece, Selector, axis_pieces
 from ecogsource.buffers.storage.handles import Handle
 from ecogsource.buffers.storage.layout import ChunkIndex, Layout
-from ecogsource.buffers.storage.place import Affine, copy_into
-from ecogsource.buffers.storage.threads import run
+from ecogsource.buffers.storage.place import Affine, copy_into, copy_near
+from ecogsource.buffers.storage.threads import run, scratch
 
 __all__ = ["read_grouped"]
 
 GROUP_BYTES = 1 << 20
+NEAR_BYTES = 1 << 18
+# Which part of the distances must be equal to look for runs of them.
 REGULAR = 0.7
 
 
-class _Piece(NamedTuple):
-    """What one chunk contributes along one axis; see `AxisPiece`."""
-
-    cell: int
-    local: int | slice
-    where: slice | None
-
-
-class _Group(NamedTuple):
-    """A run of neighbouring chunks, and what of each is wanted where.
+class _Axis:
+    """The chunks that a selection touches along one axis, one after the other.
 
     Parameters
     ----------
-    offset, step : int
-        Position of the first chunk in the file, and bytes from each to the next.
-    number : int
-        How many chunks.
-    local : tuple of int or slice
-        Positions wanted in each of them.
-    where : tuple of slice
-        Positions in the result of all of them.
+    selector : int or range
+        Positions wanted, not empty.
+    edge : int
+        Length of a chunk.
+
+    Attributes
+    ----------
+    cells : list of int or slice
+        Which chunks.
+    count : int
+        How many.
+    inner : (int, int)
+        From which to which of them chunks are wanted whole, in rising order.
     """
 
-    offset: int
-    step: int
-    number: int
+    def __init__(self, selector: int | range, edge: int) -> None:
+        self._edge, self._whole = edge, slice(0, edge, 1)
+        self._pieces: list[AxisPiece] | None = None
+        self.inner = (0, 0)
+        if isinstance(selector, range) and selector.step == 1:
+            # Neighbours need no list of pieces: each is a matter of arithmetic.
+            self._start, self._stop = selector.start, selector.stop
+            first, end = selector.start // edge, (selector.stop - 1) // edge + 1
+            self.cells: slice | list[int] = slice(first, end)
+            self.count = end - first
+            low, high = -(-selector.start // edge) - first, selector.stop // edge - first
+            self.inner = (low, high) if low < high else (0, 0)
+            self._first = first
+            return
+        self._pieces = axis_pieces(selector, edge)
+        self.cells = [piece.cell for piece in self._pieces]
+        self.count = len(self._pieces)
+
+    def local(self, number: int) -> int | slice:
+        """Return the positions wanted in a chunk."""
+        if self._pieces is not None:
+            return cast("int | slice", self._pieces[number].local)
+        if self.inner[0] <= number < self.inner[1]:
+            return self._whole
+        base = (self._first + number) * self._edge
+        return slice(max(0, self._start - base), min(self._edge, self._stop - base), 1)
+
+    def where(self, begin: int, end: int) -> tuple[slice, ...]:
+        """Return where in the result some chunks go; nothing for an integer."""
+        if self._pieces is not None:
+            where = self._pieces[begin].where
+            return () if where is None else (cast("slice", where),)
+        base = self._first * self._edge - self._start
+        low, high = base + begin * self._edge, base + end * self._edge
+        return (slice(max(0, low), min(self._stop - self._start, high), 1),)
+
+
+class _Group(NamedTuple):
+    """Neighbouring chunks: where they begin, what of each is wanted, where all of them go."""
+
+    offsets: list[int]
     local: tuple[int | slice, ...]
     where: tuple[slice, ...]
 
@@ -61,11 +99,11 @@ def read_grouped(
     handle: Handle,
     index: ChunkIndex,
     layout: Layout,
-    axes: Sequence[Sequence[AxisPiece]],
+    selectors: Sequence[Selector],
     out: np.ndarray,
     affine: Affine | None,
 ) -> bool:
-    """Read a selection of integers and slices of a dataset without filters.
+    """Read a selection of integers and ranges of a dataset without filters.
 
     Parameters
     ----------
@@ -75,8 +113,8 @@ def read_grouped(
         Where the chunks are.
     layout : Layout
         Of the dataset; chunked.
-    axes : sequence of sequence of AxisPiece
-        The pieces of the selection along each axis.
+    selectors : sequence of int, range or int64 array
+        Positions wanted along each axis.
     out : ndarray
         Target of the selection's shape.
     affine : Affine, optional
@@ -85,124 +123,165 @@ def read_grouped(
     Returns
     -------
     bool
-        False if it is another kind of selection, or a chunk is missing or damaged; nothing was
+        False if there are lists in the selection, or a chunk is missing or damaged; nothing was
         read then.
     """
-    pieces = _slices_only(axes)
-    if pieces is None or (affine is not None and affine.varies):
+    lists = any(isinstance(selector, np.ndarray) for selector in selectors)
+    if lists or (affine is not None and affine.varies):
         return False
-    chunks, dtype = layout.chunks or (), layout.dtype
-    nbytes = math.prod(chunks) * dtype.itemsize
-    strides = [math.prod(chunks[axis + 1 :]) * dtype.itemsize for axis in range(len(chunks))]
-    cells = np.ix_(*([piece.cell for piece in line] for line in pieces))
+    chunks = layout.chunks or ()
+    nbytes = math.prod(chunks) * layout.dtype.itemsize
+    axes = [
+        _Axis(cast("int | range", selector), edge)
+        for selector, edge in zip(selectors, chunks, strict=True)
+    ]
+    cells: Any = tuple(axis.cells for axis in axes)
+    if not all(isinstance(part, slice) for part in cells):
+        cells = np.ix_(*(np.r_[part] for part in cells))
     offsets, sizes = index.offsets[cells], index.sizes[cells]
     if offsets.min() < 0 or sizes.min() < nbytes or (offsets + sizes).max() > handle.size:
         return False
-    axis, inner = _longest(pieces, chunks)
-    # An integer has no axis in the result.
-    split = axis - sum(line[0].where is None for line in pieces[:axis])
-    order = (split, *(i for i in range(out.ndim + 1) if i != split))
-
-    def read(group: _Group) -> None:
-        outside: Any = (*group.where, ...)
-        target = out[outside]
-        if group.number == 1:
-            chunk = np.ndarray(chunks, dtype, handle.map(), group.offset)
-            inside: Any = (*group.local, ...)
-            copy_into(target, chunk[inside], affine)
-        else:
-            a, b = target.shape[:split], target.shape[split + 1 :]
-            parts = target.reshape((*a, group.number, chunks[axis], *b)).transpose(order)
-            shape, steps = (group.number, *chunks), (group.step, *strides)
-            data = np.ndarray(shape, dtype, handle.map(), group.offset, steps)
-            copy_into(parts, data[(slice(None), *group.local)], affine)
-        handle.touched(group.number * nbytes)
-
-    most = max(1, GROUP_BYTES // max(1, out.nbytes // offsets.size))
-    found = list(_groups(offsets, pieces, axis, inner, most))
-    run(read, found, out.nbytes)
+    placer = _Placer(handle, layout, out, affine)
+    found = list(placer.groups(offsets, axes))
+    handle.fetch(
+        found[0].offsets[0],
+        found[-1].offsets[-1],
+        lambda: ((offset, nbytes) for group in found for offset in group.offsets),
+    )
+    run(placer.place, found, out.nbytes)
     return True
 
 
-def _slices_only(axes: Sequence[Sequence[AxisPiece]]) -> list[list[_Piece]] | None:
-    """Return the pieces of a selection, or None if there are lists among them."""
-    if any(isinstance(key, np.ndarray) for line in axes for piece in line for key in piece[1:]):
-        return None
-    return cast("list[list[_Piece]]", axes)
+class _Placer:
+    """Cuts one read into groups, and brings each to its place."""
+
+    def __init__(
+        self, handle: Handle, layout: Layout, out: np.ndarray, affine: Affine | None
+    ) -> None:
+        self._handle, self._out, self._affine = handle, out, affine
+        self._dtype = layout.dtype
+        self._chunks = layout.chunks or ()
+        sizes = [*self._chunks, layout.dtype.itemsize]
+        self._nbytes = math.prod(sizes)
+        self._strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(self._chunks))]
+        long = [abs(s) for s, n in zip(out.strides, out.shape, strict=True) if n > 1]
+        # Whether neighbours in the file are no neighbours in the result.
+        self._turned = bool(long) and long[-1] > min(long)
+        self._split = self._edge = 0
+
+    def groups(self, offsets: np.ndarray, axes: Sequence[_Axis]) -> Iterator[_Group]:
+        """Cut the chunks along the axis with most of them that are wanted whole along it."""
+        chosen = max(range(len(axes)), key=lambda i: axes[i].inner[1] - axes[i].inner[0])
+        along = axes[chosen]
+        # An integer has no axis in the result.
+        self._split = chosen - sum(not axis.where(0, 1) for axis in axes[:chosen])
+        self._edge = self._chunks[chosen]
+        if chosen < offsets.ndim - 1:
+            offsets = np.moveaxis(offsets, chosen, -1)
+        table = offsets.reshape(-1, along.count)
+        piece = max(1, self._out.nbytes // offsets.size)
+        equal = not (self._turned and _readable(axes, chosen))
+        most = max(1, (GROUP_BYTES if equal else NEAR_BYTES) // piece)
+        if equal and not _regular(table):
+            most = 1
+        before, after = axes[:chosen], axes[chosen + 1 :]
+        others = itertools.product(*(range(axis.count) for axis in (*before, *after)))
+        for line, numbers in zip(table.tolist(), others, strict=True):
+            head = list(zip(before, numbers[:chosen], strict=True))
+            tail = list(zip(after, numbers[chosen:], strict=True))
+            locals_ = [[axis.local(n) for axis, n in part] for part in (head, tail)]
+            wheres = [
+                [w for axis, n in part for w in axis.where(n, n + 1)] for part in (head, tail)
+            ]
+            for start, stop in _runs(line, along.inner, most, equal=equal):
+                yield _Group(
+                    line[start:stop],
+                    (*locals_[0], along.local(start), *locals_[1]),
+                    (*wheres[0], *along.where(start, stop), *wheres[1]),
+                )
+
+    def place(self, group: _Group) -> None:
+        """Bring the chunks of a group to their place."""
+        outside: Any = (*group.where, ...)
+        target = self._out[outside]
+        count = len(group.offsets)
+        if count > 1:
+            a, b = target.shape[: self._split], target.shape[self._split + 1 :]
+            parts = target.reshape((*a, count, self._edge, *b))
+            order = (self._split, *(i for i in range(parts.ndim) if i != self._split))
+            target = parts.transpose(order)
+        else:
+            target = target[None]
+        rows = self._rows(group) if self._turned else None
+        if rows is None:
+            copy_into(target, self._mapped(group.offsets, group.local), self._affine)
+        else:
+            block = self._read(group.offsets, rows)
+            source = block[:, 0] if isinstance(group.local[0], int) else block
+            copy_near(target, source, self._affine)
+
+    def _rows(self, group: _Group) -> range | None:
+        """Return which whole rows of each chunk are wanted; None if that is not what is wanted."""
+        first, *rest = group.local
+        if any(key != slice(0, n, 1) for key, n in zip(rest, self._chunks[1:], strict=True)):
+            return None
+        rows = range(first, first + 1) if isinstance(first, int) else range(first.start, first.stop)
+        if isinstance(first, slice) and first.step != 1:
+            return None
+        fits = len(rows) * self._strides[0] <= GROUP_BYTES
+        return rows if fits or len(group.offsets) > 1 else None
+
+    def _read(self, offsets: Sequence[int], rows: range) -> np.ndarray:
+        """Read the same rows of some chunks side by side."""
+        shape = (len(offsets), len(rows), *self._chunks[1:])
+        memory = scratch(math.prod(shape) * self._dtype.itemsize)
+        block = np.frombuffer(memory, self._dtype).reshape(shape)
+        begin = rows.start * self._strides[0]
+        self._handle.read_rows(block, [offset + begin for offset in offsets])
+        return block
+
+    def _mapped(self, offsets: Sequence[int], local: tuple[int | slice, ...]) -> np.ndarray:
+        """Look at what is wanted of chunks at equal distances as one array of the map."""
+        count = len(offsets)
+        strides = (offsets[1] - offsets[0] if count > 1 else 0, *self._strides)
+        shape = (count, *self._chunks)
+        data = np.ndarray(shape, self._dtype, self._handle.map(), offsets[0], strides)
+        self._handle.touched(count * self._nbytes)
+        return data[(slice(None), *local)]
 
 
-def _longest(
-    axes: Sequence[Sequence[_Piece]], chunks: tuple[int, ...]
-) -> tuple[int, tuple[int, int]]:
-    """Return the axis with most chunks side by side that are wanted whole, and which those are."""
-    best, inner = 0, (0, 0)
-    for axis, (pieces, edge) in enumerate(zip(axes, chunks, strict=True)):
-        start = end = stop = 0
-        for number, (_, local, where) in enumerate(pieces):
-            if where is None or where.step != 1 or local != slice(0, edge, 1):
-                continue
-            # Single positions of an unsorted list look like slices, but go anywhere.
-            if number != end or where.start != stop:
-                start = number
-            end, stop = number + 1, where.stop
-            if end - start > inner[1] - inner[0]:
-                best, inner = axis, (start, end)
-    return best, inner
-
-
-def _groups(
-    offsets: np.ndarray,
-    axes: Sequence[Sequence[_Piece]],
-    axis: int,
-    inner: tuple[int, int],
-    most: int,
-) -> Iterator[_Group]:
-    """Cut the chunks into runs along an axis: at equal distances, at most `most` in each."""
-    table = np.moveaxis(offsets, axis, -1).reshape(-1, len(axes[axis]))
-    if not _regular(table):
-        most = 1
-    lines = table.tolist()
-    others = itertools.product(*axes[:axis], *axes[axis + 1 :])
-    along = axes[axis]
-    for line, rest in zip(lines, others, strict=True):
-        keys = [tuple(piece.local for piece in part) for part in (rest[:axis], rest[axis:])]
-        before, after = (
-            tuple(piece.where for piece in part if piece.where is not None)
-            for part in (rest[:axis], rest[axis:])
-        )
-        for start, stop in _runs(line, inner, most):
-            local = (*keys[0], along[start].local, *keys[1])
-            first, last = along[start].where, along[stop - 1].where
-            if stop - start > 1 and first and last:
-                where = (*before, slice(first.start, last.stop, 1), *after)
-                step = line[start + 1] - line[start]
-                yield _Group(line[start], step, stop - start, local, where)
-                continue
-            where = (*before, *after) if first is None else (*before, first, *after)
-            yield _Group(line[start], 0, 1, local, where)
+def _readable(axes: Sequence[_Axis], chosen: int) -> bool:
+    """Tell whether all chunks side by side along an axis are wanted in whole rows."""
+    first = axes[0].local(0)
+    return (isinstance(first, int) or first.step == 1) and all(
+        number == chosen or axis.inner == (0, axis.count)
+        for number, axis in enumerate(axes)
+        if number
+    )
 
 
 def _regular(table: np.ndarray) -> bool:
-    """Tell whether most lines of chunks are made of long runs, which pays for looking for them."""
+    """Tell whether most chunks lie at equal distances, which pays for looking for runs of them."""
     steps = np.diff(table)
     equal = steps[:, 1:] == steps[:, :-1]
     return equal.size > 0 and bool(equal.mean() > REGULAR)
 
 
-def _runs(line: list[int], inner: tuple[int, int], most: int) -> Iterator[tuple[int, int]]:
-    """Cut one line of chunks into (start, stop): those that are not wanted whole stand alone."""
-    first, last = inner if inner[1] - inner[0] > 1 and most > 1 else (0, 0)
-    for start in range(first):
-        yield start, start + 1
-    start = first
-    while start < last:
+def _runs(
+    line: list[int], inner: tuple[int, int], most: int, *, equal: bool
+) -> Iterator[tuple[int, int]]:
+    """Cut one line of chunks into (start, stop); those not wanted whole stand alone.
+
+    Runs are at most `most` long, and at equal distances if that is asked for.
+    """
+    first, last = inner
+    start = 0
+    while start < len(line):
         stop = start + 1
-        if stop < last:
-            step = line[stop] - line[start]
-            end = min(last, start + most)
+        if most > 1 and first <= start < last - 1:
+            step, end = line[stop] - line[start], min(last, start + most)
+            stop = end if not equal else stop
             while stop < end and line[stop] - line[stop - 1] == step:
                 stop += 1
         yield start, stop
         start = stop
-    for start in range(last, len(line)):
-        yield start, start + 1

@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
@@ -27,6 +27,9 @@ MAPPED_LIMIT = 256 * 2**20
 COUNTED_BYTES = 128 * 2**20
 # Both are less where the memory limit is small: a map may fill this share of it.
 MAPPED_SHARE = 4
+FETCHED_BYTES = 256 * 2**20
+_CAN_FETCH = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
+_PROBE = (bytearray(1),)
 # Other errors of the system, such as a lack of permission or of descriptors, say it themselves.
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
@@ -80,6 +83,15 @@ def mapped_bytes() -> int:
             return int(file.read().split()[2]) * mmap.PAGESIZE
     except OSError:
         return 0
+
+
+class _Foreign:
+    """What stays mapped after all of our pages were given back: libraries, maps of others."""
+
+    nbytes = 0
+
+
+_FOREIGN = _Foreign()
 
 
 class Handle:
@@ -155,6 +167,38 @@ class Handle:
                     self._map = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
         return self._map
 
+    def fetch(self, first: int, last: int, runs: Callable[[], Iterable[tuple[int, int]]]) -> None:
+        """Ask the system for all that is about to be read from the map, if a disk must be asked.
+
+        A map alone brings in what lies around one page, often megabytes, and waits for it before
+        the next. Bytes that are asked for together come together, and no others.
+
+        Parameters
+        ----------
+        first, last : int
+            Positions that tell whether the rest is in memory too.
+        runs : callable
+            Gives position and length of the runs of bytes; called only if they are needed.
+        """
+        if not _CAN_FETCH or (self._is_cached(first) and (first == last or self._is_cached(last))):
+            return
+        left = FETCHED_BYTES
+        for offset, nbytes in runs():
+            os.posix_fadvise(self.fd, offset, min(nbytes, left), os.POSIX_FADV_WILLNEED)
+            left -= nbytes
+            if left <= 0:
+                return
+
+    def _is_cached(self, offset: int) -> bool:
+        """Tell whether a byte is in memory already; yes where the system does not say."""
+        try:
+            os.preadv(self.fd, _PROBE, offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def touched(self, nbytes: int) -> None:
         """Count bytes read through the map; give its pages back when there are too many.
 
@@ -173,7 +217,7 @@ class Handle:
         if self._counted < min(COUNTED_BYTES, share):
             return
         self._counted = 0
-        if mapped_bytes() > min(MAPPED_LIMIT, share):
+        if mapped_bytes() - _FOREIGN.nbytes > min(MAPPED_LIMIT, share):
             self._give_back(self)
 
     def give_back_pages(self) -> None:
@@ -203,6 +247,13 @@ class Handle:
             raise self._unreadable(error, offset) from error
         if got != wanted:
             self._read_rest(memoryview(target).cast("B"), got, offset)
+
+    def read_rows(self, rows: Iterable[Any], offsets: Iterable[int]) -> None:
+        """Fill contiguous rows, each with the bytes at its own offset; see `read`."""
+        fd, preadv = self.fd, os.preadv
+        for row, offset in zip(rows, offsets, strict=True):
+            if preadv(fd, (row,), offset) != row.nbytes:
+                self.read(row, offset)
 
     def _read_rest(self, target: memoryview, got: int, offset: int) -> None:
         """Go on after a short read: a signal, a very long read, or the end of the file."""
@@ -321,8 +372,10 @@ class HandlePool:
             handles = [handle for handle in self._handles.values() if handle is not asking]
         for handle in (*handles, asking):
             handle.give_back_pages()
-            if mapped_bytes() <= MAPPED_LIMIT // 2:
+            left = mapped_bytes()
+            if left - _FOREIGN.nbytes <= MAPPED_LIMIT // 2:
                 return
+        _FOREIGN.nbytes = left
 
     def _after_fork(self) -> None:
         # A thread of the parent may have held the lock; positioned reads make the descriptors

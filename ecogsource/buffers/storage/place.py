@@ -23,6 +23,7 @@ __all__ = [
     "Affine",
     "assign_outer",
     "copy_into",
+    "copy_near",
     "drop_integers",
     "grid_slices",
     "place",
@@ -33,6 +34,8 @@ __all__ = [
 TILE_ELEMENTS = 1 << 17
 # Fewer elements are turned faster as they are.
 TURNED_ELEMENTS = 1 << 12
+TURNED_ROWS = 512
+RUN_BYTES = 128
 LINE_BYTES = 64
 COLLIDING_BYTES = 512
 ROW_LOOP_LIMIT = 64
@@ -287,18 +290,12 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         and target.size >= TURNED_ELEMENTS
         and _fast_axis(target) != _fast_axis(source)
     )
-    copy = _turn_tile if turned and _collides(source) else _copy_tile
+    copy = _turn_tile if turned and _in_runs(source) else _copy_tile
     if target.size <= TILE_ELEMENTS or (affine is None and not turned):
         copy(target, source, affine)
         return
     for tile in _tiles(target, source):
         copy(target[tile], source[tile], None if affine is None else affine.at(tile))
-
-
-def _collides(source: np.ndarray) -> bool:
-    """Tell whether the columns of an array fall on few sets of the cache."""
-    strides = sorted(abs(s) for s, n in zip(source.strides, source.shape, strict=True) if n > 1)
-    return strides[1] % COLLIDING_BYTES == 0
 
 
 def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
@@ -313,19 +310,46 @@ def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) ->
         np.copyto(target, values, casting="unsafe")
 
 
-def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
-    """Copy a tile whose memory order changes, through memory of a pitch that suits the cache.
+def copy_near(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    """Do what `copy_into` does, for a source of some 100 KB that was just read or decoded."""
+    if affine is None and source.ndim > 1 and _fast_axis(target) != _fast_axis(source):
+        _turn(target, source)
+    else:
+        copy_into(target, source, affine)
 
-    Columns of rows a multiple of 512 bytes apart share few sets of the cache and push each other
-    out: read straight from such rows, a transposition took twice as long.
+
+def _in_runs(source: np.ndarray) -> bool:
+    """Tell whether an array lies in runs of bytes that are worth copying as they are."""
+    run = source.itemsize
+    for stride, n in sorted(zip(map(abs, source.strides), source.shape, strict=True)):
+        if n > 1 and stride != run:
+            break
+        run *= n
+    return run >= RUN_BYTES
+
+
+def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+    """Copy a tile whose memory order changes: first as it lies, to memory near the processor.
+
+    Rows are read in streams then, and each line of memory once.
     """
-    dtype = target.dtype if affine is None else affine.dtype
-    values = _like(source, dtype)
+    values = _like(source, target.dtype if affine is None else affine.dtype)
     if affine is None:
         np.copyto(values, source, casting="unsafe")
     else:
         _scale(values, source, affine)
-    np.copyto(target, values, casting="unsafe")
+    _turn(target, values)
+
+
+def _turn(target: np.ndarray, source: np.ndarray) -> None:
+    """Copy columns to rows, some hundred at a time, whose lines fit the innermost cache."""
+    axis = _fast_axis(target)
+    before = (slice(None),) * axis
+    # Narrow rows share lines: all of a column fits.
+    step = TURNED_ROWS if abs(source.strides[axis]) >= LINE_BYTES else target.shape[axis]
+    for start in range(0, target.shape[axis], step):
+        rows = (*before, slice(start, start + step))
+        np.copyto(target[rows], source[rows], casting="unsafe")
 
 
 def _scale(values: np.ndarray, source: np.ndarray, affine: Affine) -> None:
@@ -339,14 +363,17 @@ def _scale(values: np.ndarray, source: np.ndarray, affine: Affine) -> None:
 def _like(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return scratch memory with the shape and the order of axes of an array.
 
-    Its rows are an odd number of cache lines apart.
+    Rows a multiple of 512 bytes apart would put the elements of a column on few sets of the cache,
+    where they push each other out; such rows are set one cache line further apart.
     """
     order = sorted(range(source.ndim), key=lambda axis: -abs(source.strides[axis]))
     lengths = [source.shape[axis] for axis in order]
-    pitch = (-(-lengths[-1] * dtype.itemsize // LINE_BYTES) | 1) * LINE_BYTES
+    pitch = row = lengths[-1] * dtype.itemsize
+    if row % COLLIDING_BYTES == 0:
+        pitch = row + LINE_BYTES
     rows = math.prod(lengths[:-1])
     memory = np.frombuffer(scratch(rows * pitch, "turned"), np.uint8).reshape(rows, pitch)
-    values = memory[:, : lengths[-1] * dtype.itemsize].view(dtype)
+    values = memory[:, :row].view(dtype)
     return values.reshape(lengths).transpose(np.argsort(order))
 
 
