@@ -163,8 +163,7 @@ def test_large_reads_of_every_kind(
 
 
 def test_a_gain_per_sample_of_one_channel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SMALL_BYTES", 0)
-    monkeypatch.setattr(storage, "PART_BYTES", 16)
+    monkeypatch.setattr(storage, "PART_BYTES", 8)
     gains = np.arange(1, 11.0)
     buffer = FlatBuffer(path, "i2", (6, 10), units_scale=gains)
     truth = np.arange(60).reshape(6, 10) * gains
@@ -200,9 +199,7 @@ def test_the_large_path_is_numpy_too(
         tuple(axis for axis, k in enumerate(key) if isinstance(k, int))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "SMALL_BYTES", data.draw(st.sampled_from([0, 10**9])))
-        patch.setattr(storage, "PART_BYTES", 40)
-        patch.setattr(storage, "LINE_BYTES", data.draw(st.sampled_from([8, 64])))
+        patch.setattr(storage, "PART_BYTES", data.draw(st.sampled_from([0, 40, 10**9])))
         patch.setattr(storage, "RUN_BYTES", data.draw(st.sampled_from([1, 16, 10**6])))
         np.testing.assert_array_equal(buffer.oindex[key], expected)
 

@@ -40,11 +40,8 @@ __all__ = ["ContiguousStorage"]
 # A run of bytes from the first to the second length is read by position.
 RUN_BYTES = 1 << 14
 LONG_RUN_BYTES = 1 << 18
-# More than that may be worth threads.
-SMALL_BYTES = 1 << 16
+# More than that is worth threads.
 PART_BYTES = 1 << 20
-# Memory moves by lines, however little of each is wanted.
-LINE_BYTES = 64
 # What one access to a map brings in around it.
 FAULT_BYTES = 1 << 16
 
@@ -122,7 +119,7 @@ class ContiguousStorage:
             nbytes = out.size * self.dtype.itemsize
             if RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors):
                 self._read_run(handle, selectors, out, affine)
-            elif nbytes <= SMALL_BYTES:
+            elif nbytes <= PART_BYTES:
                 self._copy(handle, selectors, out, affine)
             else:
                 self._copy_parts(handle, selectors, out, affine)
@@ -160,11 +157,6 @@ class ContiguousStorage:
         affine: Affine | None,
     ) -> None:
         """Copy a selection from the map part by part, in threads."""
-        per_element = self._moved(selectors)
-        moved = out.size * per_element
-        if moved <= PART_BYTES:
-            self._copy(handle, selectors, out, affine)
-            return
         view = self._view(handle)
 
         def work(part: Part) -> None:
@@ -173,16 +165,8 @@ class ContiguousStorage:
             place(view, part.keys, out, part.where, scale)
             handle.touched(self._touched(part.keys))
 
-        run(work, parts(selectors, max(1, PART_BYTES // per_element)), moved)
-
-    def _moved(self, selectors: Sequence[Selector]) -> int:
-        """Return how many bytes of the file come through the cache for each element wanted."""
-        steps = [
-            stride * abs(selector.step)
-            for selector, stride in zip(selectors, self._strides, strict=True)
-            if isinstance(selector, range) and len(selector) > 1
-        ]
-        return max(self.dtype.itemsize, min([LINE_BYTES, *steps]))
+        size = max(1, PART_BYTES // self.dtype.itemsize)
+        run(work, parts(selectors, size), out.size * self.dtype.itemsize)
 
     def _read_run(
         self,

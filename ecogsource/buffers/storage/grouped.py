@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -95,6 +95,9 @@ class _Group(NamedTuple):
     where: tuple[slice, ...]
 
 
+_Single: TypeAlias = tuple[int, tuple["int | slice", ...], tuple[slice, ...]]
+
+
 def read_grouped(
     handle: Handle,
     index: ChunkIndex,
@@ -142,14 +145,24 @@ def read_grouped(
     if offsets.min() < 0 or sizes.min() < nbytes or (offsets + sizes).max() > handle.size:
         return False
     placer = _Placer(handle, layout, out, affine)
-    found = list(placer.groups(offsets, axes))
-    handle.fetch(
-        found[0].offsets[0],
-        found[-1].offsets[-1],
-        lambda: ((offset, nbytes) for group in found for offset in group.offsets),
-    )
-    run(placer.place, found, out.nbytes)
+    flat = offsets.ravel().tolist()
+    handle.fetch(flat[0], flat[-1], lambda: ((offset, nbytes) for offset in flat))
+    groups = placer.groups(offsets, axes)
+    if groups is None:
+        run(placer.place_one, list(_singles(flat, axes)), out.nbytes)
+    else:
+        run(placer.place, groups, out.nbytes)
     return True
+
+
+def _singles(offsets: Sequence[int], axes: Sequence[_Axis]) -> Iterator[_Single]:
+    """Return each chunk with what of it is wanted where."""
+    numbers = [range(axis.count) for axis in axes]
+    local = [[axis.local(n) for n in line] for axis, line in zip(axes, numbers, strict=True)]
+    where = [[axis.where(n, n + 1) for n in line] for axis, line in zip(axes, numbers, strict=True)]
+    # An integer has no axis in the result, and one chunk only.
+    kept = [[w for (w,) in line] for line in where if line[0]]
+    return zip(offsets, itertools.product(*local), itertools.product(*kept), strict=True)
 
 
 class _Placer:
@@ -169,8 +182,11 @@ class _Placer:
         self._turned = bool(long) and long[-1] > min(long)
         self._split = self._edge = 0
 
-    def groups(self, offsets: np.ndarray, axes: Sequence[_Axis]) -> Iterator[_Group]:
-        """Cut the chunks along the axis with most of them that are wanted whole along it."""
+    def groups(self, offsets: np.ndarray, axes: Sequence[_Axis]) -> list[_Group] | None:
+        """Cut the chunks along the axis with most of them that are wanted whole along it.
+
+        ``None`` if groups would hold so few chunks that looking for them does not pay.
+        """
         chosen = max(range(len(axes)), key=lambda i: axes[i].inner[1] - axes[i].inner[0])
         along = axes[chosen]
         # An integer has no axis in the result.
@@ -181,24 +197,36 @@ class _Placer:
         table = offsets.reshape(-1, along.count)
         piece = max(1, self._out.nbytes // offsets.size)
         equal = not (self._turned and _readable(axes, chosen))
-        most = max(1, (GROUP_BYTES if equal else NEAR_BYTES) // piece)
-        if equal and not _regular(table):
-            most = 1
+        most = (GROUP_BYTES if equal else NEAR_BYTES) // piece
+        if most < 2 or (equal and not _regular(table)):
+            return None
         before, after = axes[:chosen], axes[chosen + 1 :]
         others = itertools.product(*(range(axis.count) for axis in (*before, *after)))
+        found = []
         for line, numbers in zip(table.tolist(), others, strict=True):
             head = list(zip(before, numbers[:chosen], strict=True))
             tail = list(zip(after, numbers[chosen:], strict=True))
-            locals_ = [[axis.local(n) for axis, n in part] for part in (head, tail)]
+            keys = [[axis.local(n) for axis, n in part] for part in (head, tail)]
             wheres = [
                 [w for axis, n in part for w in axis.where(n, n + 1)] for part in (head, tail)
             ]
             for start, stop in _runs(line, along.inner, most, equal=equal):
-                yield _Group(
-                    line[start:stop],
-                    (*locals_[0], along.local(start), *locals_[1]),
-                    (*wheres[0], *along.where(start, stop), *wheres[1]),
-                )
+                local = (*keys[0], along.local(start), *keys[1])
+                where = (*wheres[0], *along.where(start, stop), *wheres[1])
+                found.append(_Group(line[start:stop], local, where))
+        return found
+
+    def place_one(self, single: _Single) -> None:
+        """Bring what is wanted of one chunk to its place."""
+        offset, local, where = single
+        inside: Any = (*local, ...)
+        outside: Any = (*where, ...)
+        chunk = np.ndarray(self._chunks, self._dtype, self._handle.map(), offset)
+        if self._turned or self._affine is not None:
+            copy_into(self._out[outside], chunk[inside], self._affine)
+        else:
+            np.copyto(self._out[outside], chunk[inside], casting="unsafe")
+        self._handle.touched(self._nbytes)
 
     def place(self, group: _Group) -> None:
         """Bring the chunks of a group to their place."""
@@ -278,7 +306,7 @@ def _runs(
     start = 0
     while start < len(line):
         stop = start + 1
-        if most > 1 and first <= start < last - 1:
+        if first <= start < last - 1:
             step, end = line[stop] - line[start], min(last, start + most)
             stop = end if not equal else stop
             while stop < end and line[stop] - line[stop - 1] == step:
