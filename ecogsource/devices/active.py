@@ -212,7 +212,7 @@ class ActiveLoader(MultiplexedLoader):
             fitting = [w for w in fitting if w[key].lower() == str(value).lower()]
             if not fitting:
                 raise ConfigError(
-                    f"no active array with {key} {value!r}{nearest(str(value), known)} "
+                    f"no active array with {key} {value!r}{nearest(str(value), known, '.')} "
                     f"Known here are {known} (asked for: {mine})"
                 )
         return fitting[0]

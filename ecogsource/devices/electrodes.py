@@ -244,7 +244,7 @@ def electrode_layout(name: str) -> ElectrodeLayout:
     if name.lower() not in packaged:
         known = available_electrodes()
         raise ConfigError(
-            f"unknown electrode {name!r}{nearest(name, known)} Known are {', '.join(known)}, "
+            f"unknown electrode {name!r}{nearest(name, known, '.')} Known are {', '.join(known)}, "
             f"grid_<rows>x<cols>, and files in {electrode_folder()}"
         )
     entry = packaged[name.lower()]

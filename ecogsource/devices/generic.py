@@ -174,7 +174,7 @@ class GenericLoader(FileLoader):
         if given is not None:
             if given not in file:
                 raise FormatError(
-                    f"{file.filename} has no dataset {given!r}{nearest(given, file)} "
+                    f"{file.filename} has no dataset {given!r}{nearest(given, file, '.')} "
                     f"It holds {sorted(file)}"
                 )
             return given

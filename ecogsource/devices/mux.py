@@ -47,7 +47,7 @@ class MuxLoader(MultiplexedLoader):
         name = self.headstage.lower()
         if name not in gains:
             raise ConfigError(
-                f"unknown multiplexer {self.headstage!r}{nearest(self.headstage, gains)} "
+                f"unknown multiplexer {self.headstage!r}{nearest(self.headstage, gains, '.')} "
                 f"Known are {sorted(gains)}"
             )
         return float(gains[name])

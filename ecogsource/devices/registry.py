@@ -113,7 +113,7 @@ def find_loader(headstage: str) -> type[FileLoader]:
     name = str(headstage).lower()
     if name not in _loaders:
         raise ConfigError(
-            f"unknown headstage {headstage!r}{nearest(str(headstage), _loaders)} "
+            f"unknown headstage {headstage!r}{nearest(str(headstage), _loaders, '.')} "
             f"Known are {', '.join(sorted(_loaders))}"
         )
     return _imported(_loaders[name])

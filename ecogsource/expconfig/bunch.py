@@ -11,7 +11,7 @@ __all__ = ["Bunch", "nearest"]
 Self = TypeVar("Self", bound="Bunch")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Write a hint at the known name that was probably meant.
 
     Parameters
@@ -20,16 +20,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
         What was given.
     known : iterable of str
         What would have been right.
+    otherwise : str
+        What to write if no name is close, such as the full stop before another sentence.
 
     Returns
     -------
     str
-        For instance ``"; did you mean 'electrode'?"``, or nothing if no name is close.
+        For instance ``"; did you mean 'electrode'?"``, or `otherwise`.
     """
     by_lower = {str(each).lower(): str(each) for each in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.6)
     if not close:
-        return ""
+        return otherwise
     return f"; did you mean {' or '.join(repr(by_lower[each]) for each in close)}?"
 
 

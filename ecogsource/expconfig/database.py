@@ -134,7 +134,8 @@ def list_sessions(
     groups = _group_folders(extra_paths)
     if group is not None and group not in groups:
         raise DataPathError(
-            f"no group {group!r} of sessions{nearest(group, groups)} Groups are {sorted(groups)}"
+            f"no group {group!r} of sessions{nearest(group, groups, '.')} Groups are "
+            f"{sorted(groups)}"
         )
     found: dict[str, IndexedFile] = {}
     for name in sorted(groups) if group is None else [group]:
@@ -220,7 +221,9 @@ def find_conf(session: str, extra_paths: Iterable[PathArg] = ()) -> Path:
         raise DataPathError(f"no session {session!r}: no group {group!r}{nearest(group, folders)}")
     known = [file.name for file in list_sessions(group or None, extra_paths)]
     looked = "\n  ".join(str(path) for path in tried)
-    raise DataPathError(f"no session {session!r}{nearest(session, known)} Looked for\n  {looked}")
+    raise DataPathError(
+        f"no session {session!r}{nearest(session, known, '.')} Looked for\n  {looked}"
+    )
 
 
 def open_session(session: str, extra_paths: Iterable[PathArg] = ()) -> SessionFile:

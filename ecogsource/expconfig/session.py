@@ -218,7 +218,7 @@ def check_session_section(sections: Iterable[str], path: Path) -> None:
     names = list(sections)
     if SESSION not in names:
         raise ConfigError(
-            f"no section [session]{nearest(SESSION, names)} The file has {names}", path
+            f"no section [session]{nearest(SESSION, names, '.')} The file has {names}", path
         )
 
 

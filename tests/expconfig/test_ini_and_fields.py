@@ -161,3 +161,4 @@ def test_bunch_is_a_dictionary_with_attributes() -> None:
 def test_nearest_names() -> None:
     assert nearest("Electrod", ["electrode", "daq"]) == "; did you mean 'electrode'?"
     assert nearest("zzz", ["electrode"]) == ""
+    assert nearest("zzz", ["electrode"], ".") == "."
