@@ -14,13 +14,15 @@ import numpy as np
 
 from ecogsource.batch.job import Target
 from ecogsource.batch.plan import Batch
-from ecogsource.batch.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ecogsource.batch.sidecar import read_sidecar, sidecar_part, sidecar_path, write_sidecar
 from ecogsource.buffers import Buffer, FlatBuffer
 from ecogsource.datasource.origin import files_of, leaf_buffers
 from ecogsource.errors import FormatError
 from ecogsource.safefile import check_disk_space, file_lock, publish, reserve
 
 __all__ = ["OutputFile", "place_of", "refuse_names", "settled"]
+
+_KEY_LETTERS = 16
 
 
 def refuse_names(path: Path, data: Buffer) -> None:
@@ -124,7 +126,7 @@ class OutputFile:
         self.key = key
         # The name is that of the work: a worker that outlived a killed run of another work does
         # not find the file of this one.
-        self.part = path.with_name(f".{path.name}.{key[:16]}.part")
+        self.part = path.with_name(f".{path.name}.{key[:_KEY_LETTERS]}.part")
         self._list = path.with_name(f".{path.name}.done")
         self._fresh = True
 
@@ -139,14 +141,25 @@ class OutputFile:
             thrown away if it fails.
         """
         with file_lock(self.path):
-            for old in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
+            for old in self._parts():
                 if old != self.part:
                     old.unlink(missing_ok=True)
             try:
                 yield self
             except Exception:
-                self._discard()
+                self.discard()
                 raise
+
+    def left_over(self) -> bool:
+        """Tell whether a run that was killed, or one that goes on, left files beside the target."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        beside = lock, self._list, sidecar_part(self.path), *self._parts()
+        return any(path.exists() for path in beside)
+
+    def _parts(self) -> list[Path]:
+        # No more than our own names: there may be a target 'a.bin' and another one 'a.bin.bin'.
+        hidden = f".{glob.escape(self.path.name)}.{'[0-9a-f]' * _KEY_LETTERS}.part"
+        return list(self.path.parent.glob(hidden))
 
     def finished(self, batches: list[Batch], target: Target) -> dict[tuple[int, int, int], int]:
         """Find the batches that an interrupted run has finished, and make the file large enough.
@@ -228,10 +241,11 @@ class OutputFile:
         nbytes = self.part.stat().st_size
         publish(self.part, self.path)
         write_sidecar(self.path, {**values, "nbytes": nbytes, "job": self.key})
-        self._discard()
+        self.discard()
 
-    def _discard(self) -> None:
-        for path in (self.part, self._list):
+    def discard(self) -> None:
+        """Throw away what was not finished."""
+        for path in (self.part, self._list, sidecar_part(self.path)):
             with suppress(FileNotFoundError):
                 path.unlink()
 

@@ -96,14 +96,17 @@ def write_file(
     refuse_names(path, job.reader.data)
     key = job_key(job, batches)
     found = settled(path, if_file_exists, key)
-    if found is None:
-        with OutputFile(path, key).making() as output:
+    output = OutputFile(path, key)
+    if found is None or output.left_over():
+        with output.making():
             # Another process may have made it while we waited for the lock.
             found = settled(path, "skip" if if_file_exists == "skip" else "overwrite", key)
             if found is None:
                 with workers_for(processes if len(batches) > 1 else 1, executor) as workers:
                     found = _fill(output, job, batches, workers, progress=progress)
                 output.complete(found)
+            else:
+                output.discard()
     return path, {name: found[name] for name in ("dtype", "n_channels", "data_order")}
 
 

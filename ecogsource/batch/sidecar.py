@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from ecogsource.errors import FormatError
-from ecogsource.safefile import atomic_open
+from ecogsource.safefile import named_errors, publish
 
-__all__ = ["read_sidecar", "sidecar_path", "write_sidecar"]
+__all__ = ["read_sidecar", "sidecar_part", "sidecar_path", "write_sidecar"]
 
 # Older files name the order by the shape of the array: wide is channels x observations.
 ORDERS = {"channels": "channels", "samples": "samples", "wide": "channels", "long": "samples"}
@@ -83,8 +83,15 @@ def _check(found: dict[str, Any]) -> None:
     normal_order(found.get("data_order"))
 
 
+def sidecar_part(path: Path) -> Path:
+    """Name the file that becomes the sidecar of a binary file when it is whole."""
+    return path.with_name(f".{path.name}.yaml.part")
+
+
 def write_sidecar(path: Path, values: dict[str, Any]) -> None:
     """Write the sidecar of a binary file; it appears whole or not at all.
+
+    The caller holds the lock of the binary file: what a killed writer left is written over.
 
     Parameters
     ----------
@@ -93,8 +100,11 @@ def write_sidecar(path: Path, values: dict[str, Any]) -> None:
     values : dict
         Plain values.
     """
-    with atomic_open(sidecar_path(path), "w", encoding="utf-8") as file:
-        yaml.safe_dump(values, file, sort_keys=False)
+    part = sidecar_part(path)
+    with named_errors(path):
+        with open(part, "w", encoding="utf-8") as file:
+            yaml.safe_dump(values, file, sort_keys=False)
+        publish(part, sidecar_path(path))
 
 
 def normal_order(data_order: str | None) -> str | None:

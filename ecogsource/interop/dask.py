@@ -155,8 +155,7 @@ def map_with_margin(
         If `margin` is negative.
     """
     da = require("dask.array", _EXTRA)
-    if margin < 0:
-        raise ValueError(f"margin is {margin}; it cannot be negative")
+    _check_margin(margin)
     kind = np.dtype(source.dtype if dtype is None else dtype)
     return da.map_blocks(
         _mapped_block,
@@ -169,8 +168,15 @@ def map_with_margin(
     )
 
 
-def downsample(source: ElectrodeDataSource, ratio: int, *, chunks: Any = "auto") -> Any:
-    """Downsample a source with an anti-alias filter, block by block.
+def downsample(
+    source: ElectrodeDataSource,
+    ratio: int,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+    margin: int = 0,
+    *,
+    chunks: Any = "auto",
+) -> Any:
+    """Downsample a source with an anti-alias filter, block by block, as it is or filtered before.
 
     Parameters
     ----------
@@ -178,6 +184,10 @@ def downsample(source: ElectrodeDataSource, ratio: int, *, chunks: Any = "auto")
         Channels x time.
     ratio : int
         Samples of the source per sample of the result.
+    function : callable, optional
+        What to do before, as for :func:`map_with_margin`.
+    margin : int
+        Samples that `function` looks to each side.
     chunks : 'auto', int, or tuple
         Sizes of the blocks of the result.
 
@@ -190,9 +200,10 @@ def downsample(source: ElectrodeDataSource, ratio: int, *, chunks: Any = "auto")
     Raises
     ------
     ValueError
-        If `ratio` is not a positive integer.
+        If `ratio` is not a positive integer, or `margin` is negative.
     """
     da = require("dask.array", _EXTRA)
+    _check_margin(margin)
     shape = (source.shape[0], decimated_length(source.shape[1], ratio))
     blocks = da.core.normalize_chunks(
         (-1, "auto") if chunks == "auto" else chunks, shape=shape, dtype=np.float64
@@ -201,6 +212,8 @@ def downsample(source: ElectrodeDataSource, ratio: int, *, chunks: Any = "auto")
         _downsampled_block,
         _Recipe(source),
         ratio,
+        function,
+        margin,
         chunks=blocks,
         dtype=np.float64,
         meta=np.empty((0, 0)),
@@ -235,22 +248,45 @@ def _location(block_info: Any) -> tuple[slice, slice]:
     return slice(*rows), slice(*times)
 
 
-def _mapped_block(
-    recipe: _Recipe, function: Callable[..., Any], margin: int, block_info: Any = None
+def _check_margin(margin: int) -> None:
+    if margin < 0:
+        raise ValueError(f"margin is {margin}; it cannot be negative")
+
+
+def _with_margin(
+    source: ElectrodeDataSource,
+    function: Callable[[np.ndarray], np.ndarray],
+    margin: int,
+    rows: slice,
+    times: slice,
 ) -> np.ndarray:
-    rows, times = _location(block_info)
-    low, high = max(0, times.start - margin), min(recipe.source.shape[1], times.stop + margin)
-    result = np.asarray(function(recipe.source.read((rows, slice(low, high)))))
+    """Apply a function to some samples and those around them, and keep the former."""
+    low, high = max(0, times.start - margin), min(source.shape[1], times.stop + margin)
+    result = np.asarray(function(source.read((rows, slice(low, high)))))
     ahead = times.start - low
     return result[:, ahead : ahead + times.stop - times.start]
 
 
-def _downsampled_block(recipe: _Recipe, ratio: int, block_info: Any = None) -> np.ndarray:
+def _mapped_block(
+    recipe: _Recipe, function: Callable[..., Any], margin: int, block_info: Any = None
+) -> np.ndarray:
+    return _with_margin(recipe.source, function, margin, *_location(block_info))
+
+
+def _downsampled_block(
+    recipe: _Recipe,
+    ratio: int,
+    function: Callable[..., Any] | None,
+    margin: int,
+    block_info: Any = None,
+) -> np.ndarray:
     rows, times = _location(block_info)
     source = recipe.source
 
     def read(start: int, stop: int) -> np.ndarray:
-        return source.read((rows, slice(start, stop)))
+        if function is None:
+            return source.read((rows, slice(start, stop)))
+        return _with_margin(source, function, margin, rows, slice(start, stop))
 
     return decimate_range(read, source.shape[1], ratio, times.start, times.stop)
 

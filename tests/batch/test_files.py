@@ -147,6 +147,72 @@ class TestFiles:
                     bp.multi_channel_apply(plus_one, "disk", output_path=tmp_path / "o.bin")
             assert [p.name for p in tmp_path.iterdir()] == ["raw.bin"]
 
+    def test_killed_at_any_step_of_finishing(self, data: np.ndarray, tmp_path: Path) -> None:
+        data.tofile(tmp_path / "raw.bin")
+        script = tmp_path / "job.py"
+        script.write_text(
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            "import numpy as np\n"
+            "from ecogsource.batch import BatchProcessor, RecordingsReader\n"
+            "folder = Path(sys.argv[1])\n"
+            "out, beside = folder / 'o.bin', folder / 'o.yaml'\n"
+            "bp = BatchProcessor(folder / 'raw.bin', 'int16', 7, 'samples',\n"
+            "                    max_memory='2KB', show_progress_bar=False)\n"
+            "expected = np.fromfile(folder / 'raw.bin', 'int16').reshape(-1, 7) + 1\n"
+            "def work(batch):\n"
+            "    return batch + 1\n"
+            "def job():\n"
+            "    bp.multi_channel_apply(work, 'disk', output_path=out, if_file_exists='skip')\n"
+            "def killed_at(step):\n"
+            "    left = [step]\n"
+            "    def counted(function):\n"
+            "        def call(*args):\n"
+            "            left[0] -= 1\n"
+            "            if left[0] < 0:\n"
+            "                os.kill(os.getpid(), signal.SIGKILL)\n"
+            "            return function(*args)\n"
+            "        return call\n"
+            "    for name in ('fsync', 'replace', 'unlink', 'close'):\n"
+            "        setattr(os, name, counted(getattr(os, name)))\n"
+            "    job()\n"
+            "    os._exit(0)\n"
+            "for step in range(100):\n"
+            "    if not (child := os.fork()):\n"
+            "        killed_at(step)\n"
+            "    finished = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+            "    if out.exists() and beside.exists():\n"
+            "        assert np.array_equal(RecordingsReader(out)[:], expected)\n"
+            "    job()\n"
+            "    assert np.array_equal(RecordingsReader(out)[:], expected)\n"
+            "    assert sorted(os.listdir(folder)) == ['job.py', 'o.bin', 'o.yaml', 'raw.bin']\n"
+            "    out.unlink(), beside.unlink()\n"
+            "    if finished:\n"
+            "        break\n"
+            "print(step)\n"
+        )
+        result = subprocess.run(
+            [sys.executable, str(script), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert int(result.stdout) >= 6
+
+    def test_targets_of_similar_names_are_left_alone(
+        self, data: np.ndarray, tmp_path: Path
+    ) -> None:
+        data.tofile(tmp_path / "raw.bin")
+        bp = processor(tmp_path / "raw.bin", "samples")
+        other = tmp_path / f".o.bin.bin.{'a' * 16}.part"
+        stale = tmp_path / f".o.bin.{'a' * 16}.part"
+        for path in (other, stale):
+            path.write_bytes(b"half")
+        bp.multi_channel_apply(plus_one, "disk", output_path=tmp_path / "o.bin")
+        assert [p.name for p in tmp_path.glob(".*")] == [other.name]
+
     def test_killed_at_any_time(self, data: np.ndarray, tmp_path: Path) -> None:
         data.tofile(tmp_path / "raw.bin")
         script = tmp_path / "job.py"

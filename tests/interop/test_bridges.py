@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
+import textwrap
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -165,30 +167,71 @@ class TestDask:
         with pytest.raises(ValueError, match="margin is -1"):
             map_with_margin(source, smooth, -1)
 
-    def test_a_cluster_gives_what_one_process_gives(
-        self, files: list[Path], tmp_path: Path
-    ) -> None:
+    def test_a_cluster_runs_batches(self, files: list[Path]) -> None:
         distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-        zarr = pytest.importorskip("zarr", reason="zarr is not installed")
         from ecogsource.batch import BatchProcessor
-        from ecogsource.interop.dask import downsample
 
         session = MappedSource.from_hdf_sources(files, "data", fs=1000)
-        lazy = downsample(session, 4, chunks=(6, 250))
         with (
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, dashboard_address=None, processes=False
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
-            lazy.to_zarr(str(tmp_path / "out.zarr"))
             batches = BatchProcessor(session, max_memory="6KB", show_progress_bar=False)
             peaks = batches.multi_channel_apply(
                 np.max, "memory", axis=0, executor=client.get_executor()
             )
-        alone = lazy.compute(scheduler="synchronous")
-        assert_same(np.asarray(zarr.open(str(tmp_path / "out.zarr"))), alone)
         assert_same(np.max(peaks, axis=0), session.max(axis=1))
+
+    @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+    def test_the_worked_example(
+        self,
+        files: list[Path],
+        array: np.ndarray,
+        processes: bool,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The code of the page filters and downsamples a session on a cluster, to Zarr."""
+        dask = pytest.importorskip("dask", reason="dask is not installed")
+        distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+        zarr = pytest.importorskip("zarr", reason="zarr is not installed")
+        page = Path(__file__).resolve().parents[2] / "docs" / "howto_batch.rst"
+        blocks = re.findall(
+            r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)",
+            page.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+        (code,) = (block for block in blocks if "downsample(session" in block)
+        options = {"processes": processes, "threads_per_worker": 1, "dashboard_address": None}
+        names: dict[str, Any] = {
+            "files": files,
+            "LocalCluster": lambda n_workers: distributed.LocalCluster(2, **options),
+            "Client": distributed.Client,
+        }
+        monkeypatch.chdir(tmp_path)
+        with dask.config.set({"array.chunk-size": "6 kB"}):
+            exec(textwrap.dedent(code), names)
+        stored = np.asarray(zarr.open(str(tmp_path / "session_2000Hz.zarr")))
+        assert names["slow"].npartitions > len(files)
+        assert_same(stored, names["slow"].compute(scheduler="synchronous"))
+        whole = signal.decimate(names["band"](array), 10, ftype="fir", axis=1)
+        np.testing.assert_allclose(stored, whole, rtol=0, atol=1e-9 * np.abs(whole).max())
+        assert np.abs(whole).max() > 100
+
+    def test_filtered_before(self, source: MappedSource, expected: np.ndarray) -> None:
+        from ecogsource.interop.dask import downsample
+
+        def slope(block: np.ndarray) -> np.ndarray:
+            return np.gradient(block.astype(float), axis=1)
+
+        whole = signal.decimate(slope(expected), 5, ftype="fir", axis=1)
+        for chunks in ("auto", (2, 77)):
+            found = downsample(source, 5, slope, 1, chunks=chunks).compute()
+            np.testing.assert_allclose(found, whole, rtol=1e-9, atol=1e-9)
+        with pytest.raises(ValueError, match="margin is -2"):
+            downsample(source, 5, slope, -2)
 
 
 class TestXarray:
