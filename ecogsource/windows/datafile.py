@@ -206,7 +206,7 @@ class DataFile:
             data = _all_channels(self.source).read((ch_idx, slice(start, stop)))
         if use_mask:
             pad = _whole(mask_pad_t, "mask_pad_t", self.srate)
-            value = _storable(mask_value, data.dtype)
+            value = storable(mask_value, data.dtype)
             if len(self._bad.starts):
                 self._bad.grown(pad, self.n_sample).fill(data, start, value)
         return data
@@ -284,9 +284,9 @@ def _whole(seconds: float, name: str, srate: float) -> int:
     return round(seconds * srate)
 
 
-def _storable(value: float, dtype: np.dtype) -> Any:
+def storable(value: float, dtype: np.dtype) -> Any:
     """Return a mask value in the type of the data, if it can be one."""
-    if dtype.kind == "f":
+    if dtype.kind not in "iu":
         return value
     limits = np.iinfo(dtype)
     if not limits.min <= value <= limits.max or value != int(value):

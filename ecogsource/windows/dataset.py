@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ecogsource.buffers.storage.threads import run
 from ecogsource.memory import check_allocation
 from ecogsource.params import OVERRIDE, load_params
+from ecogsource.windows import options
 from ecogsource.windows import split as splitting
 from ecogsource.windows.advice import announce
+from ecogsource.windows.datafile import storable
 from ecogsource.windows.draws import BLOCK, mixed_order, raw_words, spread_words
-from ecogsource.windows.options import common_type, events_of, one_of, positive, strata_of, word
 from ecogsource.windows.parts import choose_channels, find_parts, set_units
 from ecogsource.windows.starts import StartTable, Stretches, event_stretches, valid_starts
 
@@ -171,23 +172,23 @@ class WindowDataset:
         dtype: DTypeLike | None = None,
         units: str | None = None,
     ) -> None:
-        self.length = positive(length, "length")
-        self.seed, self.epoch = word(seed, "seed"), 0
-        self.mask = one_of(mask, MASKS, "mask")
-        self._stride = None if stride is None else positive(stride, "stride")
-        self._by = None if by is None else one_of(by, STRATA, "by")
+        self.length = options.positive(length, "length")
+        self.seed, self.epoch = options.word(seed, "seed"), 0
+        self.mask = options.one_of(mask, MASKS, "mask")
+        self._stride = None if stride is None else options.positive(stride, "stride")
+        self._by = None if by is None else options.one_of(by, STRATA, "by")
         self._stratify, self._weights = stratify, weights
-        self._wanted = None if n_windows is None else positive(n_windows, "n_windows")
+        self._wanted = None if n_windows is None else options.positive(n_windows, "n_windows")
         parts, given = find_parts(sources, masks, mask_pad_t)
         parts, self.units = set_units(choose_channels(parts, channels), units)
         self._parts = parts
-        self._events = None if around is None else events_of(around, parts, given)
-        self._offsets = offset if isinstance(offset, range) else range(offset, offset + 1)
+        self._events = None if around is None else options.events_of(around, parts, given)
+        self._offsets = options.offsets_of(offset)
         self._mask_value, self.transform = mask_value, transform
         self.sources = tuple(part.source for part in parts)
         self.fs = next((s.fs for s in self.sources if s.fs is not None), None)
         self.shape = (parts[0].n_channels, self.length)
-        self.dtype = common_type(parts, dtype)
+        self.dtype = options.common_type(parts, dtype)
         self._check_options()
         self._lay_out([[(0, part.n_samples)] for part in parts])
 
@@ -201,8 +202,8 @@ class WindowDataset:
             raise ValueError("weights and stratify need by='file', 'session' or 'event'")
         if self._by == "event" and self._events is None:
             raise ValueError("by='event' needs events: give around=")
-        if self._offsets.step != 1 or not self._offsets:
-            raise ValueError(f"offset must be an int or a range of step 1, got {self._offsets}")
+        if self.mask == "fill":
+            storable(self._mask_value, self.dtype)
 
     # -- the possible starts -------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class WindowDataset:
                     events = self._events[number]
                     pieces.append(event_stretches(number, events, self._offsets, valid))
         stretches = Stretches.joined(pieces)
-        strata = strata_of(self._by, self._weights, stretches, self._parts, self._events)
+        strata = options.strata_of(self._by, self._weights, stretches, self._parts, self._events)
         self._table = StartTable(stretches, self._stride or 1, strata)
         if self._table.total == 0:
             raise ValueError(
@@ -252,7 +253,7 @@ class WindowDataset:
         epoch : int
             From 0 to 2**64 - 1.
         """
-        self.epoch = word(epoch, "epoch")
+        self.epoch = options.word(epoch, "epoch")
 
     def _where(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
         """Say where windows lie: source, start, event."""
@@ -294,7 +295,9 @@ class WindowDataset:
         Window
             Source, samples and event.
         """
-        part, start, event = (int(c[0]) for c in self._where(self._checked([index])))
+        part, start, event = (
+            int(c[0]) for c in self._where(options.numbers_of([index], self._count))
+        )
         return Window(part, start, start + self.length, None if event < 0 else event)
 
     # -- reading -------------------------------------------------------------------------------
@@ -348,7 +351,7 @@ class WindowDataset:
         ValueError
             If `out` has another shape.
         """
-        numbers = self._checked(indices)
+        numbers = options.numbers_of(indices, self._count)
         shape = (len(numbers), *self.shape)
         if out is None:
             nbytes = math.prod(shape) * self.dtype.itemsize
@@ -364,6 +367,8 @@ class WindowDataset:
             self._read_places(places, out)
         if self.transform is None:
             return out
+        if not len(out):
+            raise ValueError("no windows are asked for, and what the transform gives is not known")
         return np.stack([np.asarray(self.transform(window)) for window in out])
 
     def _read_places(self, places: list[list[int]], out: np.ndarray) -> None:
@@ -375,16 +380,6 @@ class WindowDataset:
                 self._read(part, start, out[place])
 
         run(work, range(0, len(places), max(1, share)), out.nbytes)
-
-    def _checked(self, indices: ArrayLike) -> NDArray[np.int64]:
-        numbers = np.asarray(indices)
-        if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
-            raise IndexError(f"windows are numbered by a list of integers, got {indices!r}")
-        numbers = numbers.astype(np.int64)
-        wrong = (numbers < -self._count) | (numbers >= self._count)
-        if wrong.any():
-            raise IndexError(f"window {numbers[wrong][0]} of {self._count}")
-        return np.where(numbers < 0, numbers + self._count, numbers)
 
     def __iter__(self) -> Iterator[Any]:
         for number in range(self._count):
@@ -439,10 +434,10 @@ class WindowDataset:
         ndarray, shape (size,), int64
             Numbers of the windows of a batch.
         """
-        size = positive(size, "size")
+        size, (first, step) = options.positive(size, "size"), options.shard_of(shard)
         order = mixed_order(self.seed, self.epoch, self._count) if shuffle else None
         stop = self._count - self._count % size if drop_last else self._count
-        for start in range(shard[0] * size, stop, shard[1] * size):
+        for start in range(first * size, stop, step * size):
             numbers = np.arange(start, min(stop, start + size))
             yield numbers if order is None else order[numbers]
 

@@ -67,6 +67,8 @@ def open_sources(sources: Any) -> Iterator[Opened]:
     elif isinstance(sources, list | tuple | Iterator):
         for thing in sources:
             yield from open_sources(thing)
+    elif isinstance(sources, str) and not sources.strip():
+        raise DataPathError(f"{sources!r} is the name of nothing; give a path or 'group/session'")
     elif isinstance(sources, str) and not Path(sources).expanduser().exists():
         yield from _open_session(sources)
     elif isinstance(sources, str | os.PathLike):

@@ -12,7 +12,20 @@ from numpy.typing import DTypeLike, NDArray
 from ecogsource.windows.parts import Part
 from ecogsource.windows.starts import Strata, Stretches
 
-__all__ = ["common_type", "events_of", "one_of", "positive", "strata_of", "word"]
+__all__ = [
+    "common_type",
+    "events_of",
+    "numbers_of",
+    "offsets_of",
+    "one_of",
+    "positive",
+    "shard_of",
+    "strata_of",
+    "word",
+]
+
+# Sums of a few such numbers stay within 64 bits.
+_HUGE = 2**60
 
 
 def positive(value: Any, name: str) -> int:
@@ -25,12 +38,17 @@ def positive(value: Any, name: str) -> int:
         ) from None
     if number < 1:
         raise ValueError(f"{name} must be at least 1, got {number}")
+    if number >= _HUGE:
+        raise ValueError(f"{name} must be below 2**60, got {number}")
     return number
 
 
 def word(value: Any, name: str) -> int:
     """Check a whole number that 64 bits hold."""
-    number = operator.index(value)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, got {value!r}") from None
     if not 0 <= number < 2**64:
         raise ValueError(f"{name} must be from 0 to 2**64 - 1, got {number}")
     return number
@@ -41,6 +59,39 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
     return value
+
+
+def offsets_of(offset: Any) -> range:
+    """Check the offsets from an event, in samples: one, or a range of step 1."""
+    try:
+        found = offset if isinstance(offset, range) else range(operator.index(offset), offset + 1)
+    except TypeError:
+        raise TypeError(f"offset is a whole number of samples, got {offset!r}") from None
+    if found.step != 1 or not found or not -_HUGE < found.start < found.stop < _HUGE:
+        raise ValueError(f"offset must be an int or a range of step 1, got {offset!r}")
+    return found
+
+
+def shard_of(shard: tuple[int, int]) -> tuple[int, int]:
+    """Check which of how many readers."""
+    number, count = map(operator.index, shard)
+    if not 0 <= number < count:
+        raise ValueError(f"shard is (k, n) with k from 0 to n - 1, got {shard!r}")
+    return number, count
+
+
+def numbers_of(indices: Any, count: int) -> NDArray[np.int64]:
+    """Check numbers of windows, and count negative ones from the end."""
+    numbers = np.asarray(indices)
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+        raise IndexError(f"windows are numbered by a list of integers, got {indices!r}")
+    wrong = numbers >= count
+    if numbers.dtype.kind != "u":
+        wrong |= numbers < -count
+    if wrong.any():
+        raise IndexError(f"window {numbers[wrong][0]} of {count}")
+    numbers = numbers.astype(np.int64)
+    return np.where(numbers < 0, numbers + count, numbers)
 
 
 def common_type(parts: Sequence[Part], dtype: DTypeLike | None) -> np.dtype:
@@ -67,6 +118,8 @@ def common_type(parts: Sequence[Part], dtype: DTypeLike | None) -> np.dtype:
     if any(part.factor != 1.0 for part in parts):
         found = np.result_type(found, np.float32)
     wanted = found if dtype is None else np.dtype(dtype)
+    if wanted.kind not in "biufc":
+        raise ValueError(f"windows hold numbers, not {wanted}")
     for part in parts:
         if not np.can_cast(part.buffer.dtype, wanted, "same_kind"):
             raise ValueError(f"{part.buffer.dtype} of {part.name!r} cannot be read as {wanted}")
@@ -187,4 +240,7 @@ def samples_of(events: Any) -> NDArray[np.int64]:
         raise ValueError(
             f"events are lists of sample numbers, got {samples.dtype} of shape {samples.shape}"
         )
-    return samples.astype(np.int64)
+    # What lies beyond any recording stays there.
+    if samples.dtype.kind == "u":
+        samples = np.minimum(samples, samples.dtype.type(min(_HUGE, np.iinfo(samples.dtype).max)))
+    return np.clip(samples.astype(np.int64), -_HUGE, _HUGE)

@@ -205,6 +205,8 @@ def _bad_samples(
             )
         flags = array if flags is None else flags | array
     runs = mask_runs(np.zeros(0, dtype=bool) if flags is None else flags)
+    if not 0 <= pad < math.inf:
+        raise ValueError(f"mask_pad_t is {pad!r}; times are seconds, 0 or more")
     if not pad or not len(runs.starts):
         return runs
     if source.fs is None:

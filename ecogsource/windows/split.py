@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def plan(
     ValueError
         If it cannot be done without sharing samples.
     """
-    if gap < 0:
+    if not 0 <= operator.index(gap) < 2**60:
         raise ValueError(f"gap must be 0 samples or more, got {gap}")
     if by == "time":
         _refuse_overlaps(parts)

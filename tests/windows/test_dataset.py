@@ -447,3 +447,75 @@ def test_a_real_recording_with_gaps(shared_data):
     assert len(train) > len(test) > 0
     whole = train.split("file", (1.0,))[0]
     assert len(whole) == len(train)
+
+
+class TestWhatMakesNoSense:
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"length": 2**63}, ValueError, "length must be below"),
+            ({"length": 1001}, ValueError, "no place for a window of 1001 samples"),
+            ({"stride": 2**70}, ValueError, "stride must be below"),
+            ({"n_windows": 2**70}, ValueError, "n_windows must be below"),
+            ({"seed": 1.5}, TypeError, "seed is a whole number, got 1.5"),
+            ({"seed": np.int8(-1)}, ValueError, "seed must be from 0"),
+            ({"around": [np.array([5])], "offset": 1.5}, TypeError, "offset is a whole number"),
+            ({"around": [np.array([5])], "offset": 2**63}, ValueError, "offset must be an int"),
+            ({"around": [np.array([5])], "offset": range(0)}, ValueError, "offset must be an int"),
+            ({"mask_pad_t": -1.0}, ValueError, "mask_pad_t is -1.0; times are seconds, 0 or more"),
+            ({"mask_pad_t": np.nan}, ValueError, "mask_pad_t is nan"),
+            ({"mask": "fill", "mask_value": np.nan}, ValueError, "cannot be stored in int16"),
+            ({"dtype": "U3"}, ValueError, "windows hold numbers, not <U3"),
+        ],
+    )
+    def test_options(self, options, error, message):
+        data = np.zeros((2, 1000), dtype="i2")
+        with pytest.raises(error, match=message):
+            WindowDataset(data, **{"length": 10, **options})
+
+    @pytest.mark.parametrize("name", ["", "  ", [""], {"monday": [""]}])
+    def test_empty_names(self, name):
+        with pytest.raises(DataPathError, match="is the name of nothing"):
+            WindowDataset(name, 10)
+
+    def test_numbers_that_64_bits_do_not_hold(self):
+        windows = WindowDataset(np.zeros((2, 1000)), 10)
+        for index in (np.array([2**64 - 1], dtype="u8"), np.array([2**63], dtype="u8")):
+            with pytest.raises(IndexError, match=f"window {index[0]} of 100"):
+                windows.batch(index)
+        with pytest.raises(IndexError, match="window -101 of 100"):
+            windows.batch([0, -101])
+
+    def test_events_beyond_everything_are_left_out(self):
+        far = [np.array([2**64 - 5, 20], dtype="u8"), np.array([-(2**63), 2**63 - 1, 20])]
+        for events in far:
+            windows = WindowDataset(np.zeros((2, 1000)), 10, around=events, stride=1)
+            assert [windows.locate(i).start for i in range(len(windows))] == [20]
+
+    @pytest.mark.parametrize("shard", [(0, 0), (2, 2), (-1, 2)])
+    def test_shards(self, shard):
+        with pytest.raises(ValueError, match="shard is"):
+            list(WindowDataset(np.zeros((2, 1000)), 10).batches(4, shard=shard))
+
+    @pytest.mark.parametrize("gap", [-1, 2**65])
+    def test_gaps(self, gap):
+        with pytest.raises(ValueError, match="gap must be 0 samples or more"):
+            WindowDataset(np.zeros((2, 1000)), 10).split(gap=gap)
+
+    def test_transforms(self):
+        def fails(window):
+            raise KeyError(f"window of {window.shape}")
+
+        windows = WindowDataset(np.zeros((2, 1000)), 10, transform=fails)
+        for read in (lambda: windows[0], lambda: windows.batch([0]), lambda: next(iter(windows))):
+            with pytest.raises(KeyError, match="window of"):
+                read()
+        with pytest.raises(ValueError, match="no windows are asked for"):
+            windows.batch([])
+
+    def test_numpy_integers_are_integers(self):
+        data = np.arange(2000.0).reshape(2, 1000)
+        ours = WindowDataset(data, 10, n_windows=7, seed=3)
+        theirs = WindowDataset(data, np.int32(10), n_windows=np.int16(7), seed=np.uint64(3))
+        theirs.set_epoch(np.int64(0))
+        assert np.array_equal(ours.batch(range(7)), theirs.batch(np.arange(7, dtype="u1")))
