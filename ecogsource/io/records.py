@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.grid import bounds
 from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
 from ecogsource.buffers.storage.place import Affine, copy_into
 from ecogsource.errors import CorruptDataError, FormatError
@@ -100,6 +101,7 @@ class RecordBuffer(Buffer):
         handle = POOL.acquire(self.layout.filename, self._signature)
         try:
             handle.check(self._signature)
+            self._fetch(handle, times)
             for first, run in self._runs(channels):
                 where = slice(first, first + len(run))
                 part = None if affine is None else affine.at((where, slice(None)))
@@ -107,6 +109,14 @@ class RecordBuffer(Buffer):
             handle.touched(out.size * self.layout.stride)
         finally:
             POOL.release(handle)
+
+    def _fetch(self, handle: Handle, times: range | np.ndarray) -> None:
+        """Have the system bring in the records that hold some samples."""
+        low, high = bounds(times)
+        layout = self.layout
+        first = layout.data_start + low // layout.per_record * layout.record_bytes
+        end = layout.data_start + ((high - 1) // layout.per_record + 1) * layout.record_bytes
+        handle.fetch(first, end - 1, lambda: [(first, end - first)])
 
     def _affine(self, channels: Selector, times: Selector) -> Affine | None:
         return Affine.of(self._scale, Selection.of((channels, times)))

@@ -38,7 +38,7 @@ from ecogsource.errors import CorruptDataError, ReadOnlyError
 __all__ = ["ContiguousStorage"]
 
 # A run of bytes from the first to the second length is read by position.
-RUN_BYTES = 1 << 14
+RUN_BYTES = 1 << 12
 LONG_RUN_BYTES = 1 << 18
 # More than that is worth threads.
 PART_BYTES = 1 << 20

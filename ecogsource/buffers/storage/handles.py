@@ -165,6 +165,9 @@ class Handle:
             with self._lock:
                 if self._map is None:
                     self._map = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
+                    if _CAN_FETCH:
+                        # What is needed is asked for by `fetch`: megabytes around it are not read.
+                        self._map.madvise(mmap.MADV_RANDOM)
         return self._map
 
     def fetch(self, first: int, last: int, runs: Callable[[], Iterable[tuple[int, int]]]) -> None:
