@@ -244,7 +244,10 @@ else:
 @pytest.fixture
 def script(data: np.ndarray, tmp_path: Path) -> list[str]:
     data.tofile(tmp_path / "raw.bin")
-    (tmp_path / "script.py").write_text(SCRIPT)
+    # The script finds the tests wherever it is started.
+    root = Path(__file__).parents[2]
+    found = f"import sys\nsys.path.insert(0, {str(root)!r})\n"
+    (tmp_path / "script.py").write_text(found + SCRIPT)
     return [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]
 
 
