@@ -33,6 +33,10 @@ SECTION = "params"
 _DEFAULTS = Path(__file__).parent / "data" / "defaults.ini"
 # Reads ask for the parameters at every slice; on a network home one os.stat may take milliseconds.
 _STAT_INTERVAL = 0.05
+# The table below os.environ, where the system has one: a key that is missing is found to be so
+# without an exception, which would take longer than all else.
+_VALUES: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_KEY = os.environ.encodekey(VARIABLE) if _VALUES is not os.environ else VARIABLE
 _REFERENCE = re.compile(r"%\((\w+)\)s")
 _ENVIRONMENT = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 
@@ -284,7 +288,7 @@ def _find_config(variable: str | None) -> tuple[Path | None, tuple[int, ...] | N
 class _State(NamedTuple):
     """What is known of the parameter file, and until when it is believed without looking."""
 
-    variable: str | None
+    variable: Any
     path: Path | None
     stamp: tuple[int, ...] | None
     until: float
@@ -298,7 +302,7 @@ class _ConfigFile:
         self._state: _State | None = None
 
     def params(self, *, fresh: bool) -> Params:
-        variable = os.environ.get(VARIABLE)
+        variable = _VALUES.get(_KEY)
         state = self._state
         if (
             state is not None
@@ -307,7 +311,7 @@ class _ConfigFile:
             and variable == state.variable
         ):
             return state.params
-        path, stamp = _find_config(variable)
+        path, stamp = _find_config(os.environ.get(VARIABLE))
         if state is not None and not fresh and (path, stamp) == (state.path, state.stamp):
             params = state.params
         else:

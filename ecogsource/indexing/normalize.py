@@ -164,19 +164,22 @@ def _plain(items: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
     if len(items) > len(shape):
         return None
     selectors: list[Selector] = []
-    for axis, size in enumerate(shape):
-        if axis >= len(items):
-            selectors.append(range(size))
-            continue
-        item = items[axis]
+    lengths = []
+    for axis, (item, size) in enumerate(zip(items, shape, strict=False)):
         kind = type(item)
         if kind is slice:
-            selectors.append(_range(item, size))
+            chosen = _range(item, size)
+            selectors.append(chosen)
+            lengths.append(len(chosen))
         elif kind is int:
             selectors.append(_position(item, axis, size))
         else:
             return None
-    return Selection.of(tuple(selectors))
+    if len(items) < len(shape):
+        rest = shape[len(items) :]
+        selectors += map(range, rest)
+        lengths += rest
+    return Selection(tuple(selectors), tuple(lengths))
 
 
 def _range(item: slice, size: int) -> range:

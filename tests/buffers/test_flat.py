@@ -201,6 +201,9 @@ def test_the_large_path_is_numpy_too(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "PART_BYTES", data.draw(st.sampled_from([0, 40, 10**9])))
         patch.setattr(storage, "RUN_BYTES", data.draw(st.sampled_from([1, 16, 10**6])))
+        patch.setattr(storage, "ROW_BYTES", data.draw(st.sampled_from([1, 16, 10**6])))
+        patch.setattr(storage, "SMALL_BYTES", data.draw(st.sampled_from([1, 10**6])))
+        patch.setattr(storage, "NEAR_BYTES", data.draw(st.sampled_from([1, 10**6])))
         np.testing.assert_array_equal(buffer.oindex[key], expected)
 
 

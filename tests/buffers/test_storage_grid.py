@@ -96,14 +96,6 @@ def test_sizes() -> None:
     assert grid.key_bounds(np.array([4, 2])) == (2, 5)
 
 
-@pytest.mark.parametrize(
-    ("selector", "unit"),
-    [(3, True), (range(2, 5), True), (range(5, 2, -1), False), (np.array([1, 2]), False)],
-)
-def test_runs_of_neighbours(selector: grid.Selector, unit: bool) -> None:
-    assert grid.is_unit(selector) is unit
-
-
 @given(selectors=st.lists(selectors(), min_size=1, max_size=3), size=st.integers(1, 200))
 def test_parts_cover_a_selection_once(selectors: list[grid.Selector], size: int) -> None:
     if 0 in map(grid.length, selectors):
@@ -116,6 +108,6 @@ def test_parts_cover_a_selection_once(selectors: list[grid.Selector], size: int)
         target = found[part.where]
         assert 1 <= target.size <= size
         assert (target == -1).all()
-        inside = [np.atleast_1d(np.arange(AXIS)[key]) for key in part.keys]
+        inside = [np.atleast_1d(np.arange(AXIS)[key]) for key in part.selectors]
         found[part.where] = array[np.ix_(*inside)].reshape(target.shape)
     np.testing.assert_array_equal(found, expected)

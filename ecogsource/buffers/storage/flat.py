@@ -1,18 +1,18 @@
 """Reading and writing arrays that lie in a file as they lie in memory: flat and contiguous data.
 
-Everything is copied from a map of the file, which is one pass over memory in vector registers: the
-system's own copy took 1.4 to 2 times as long. Large selections go part by part, in threads. Only a
-short run of bytes is read by position, which costs less than bringing its pages into a map.
+Runs of some kilobytes, up to a megabyte together, are read by position, which costs less than
+bringing their pages into a map. All else is copied from a map of the file, which is one pass over
+memory; large selections go part by part, in threads.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-import operator
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from ecogsource.buffers.storage.grid import (
     Key,
     Part,
     Selector,
-    is_unit,
     key_bounds,
     key_count,
     key_ends,
@@ -37,9 +36,13 @@ from ecogsource.errors import CorruptDataError, ReadOnlyError
 
 __all__ = ["ContiguousStorage"]
 
-# A run of bytes from the first to the second length is read by position.
+# From this length on, a run of bytes is read by position: that costs less than bringing its pages
+# into a map. Where there are several runs, each must be longer.
 RUN_BYTES = 1 << 12
-LONG_RUN_BYTES = 1 << 18
+ROW_BYTES = 1 << 14
+# New memory of that size costs nothing.
+SMALL_BYTES = 1 << 16
+NEAR_BYTES = 1 << 18
 # More than that is worth threads.
 PART_BYTES = 1 << 20
 # What one access to a map brings in around it.
@@ -92,6 +95,8 @@ class ContiguousStorage:
             )
         sizes = [*shape[1:], dtype.itemsize]
         self._strides = tuple(math.prod(sizes[axis:]) for axis in range(len(shape)))
+        # The last axis first: number, length, distance of neighbours in bytes.
+        self._axes = list(zip(range(len(shape)), shape, self._strides, strict=True))[::-1]
 
     def read_into(
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
@@ -114,15 +119,18 @@ class ContiguousStorage:
         """
         handle = self._pool.acquire(self.path, self._signature)
         try:
-            written = self._pool.own_write(self.path)
-            self._signature = handle.check(self._signature, written)
+            self._signature = handle.check(self._signature, self._pool.own_write)
             nbytes = out.size * self.dtype.itemsize
-            if RUN_BYTES <= nbytes <= LONG_RUN_BYTES and self._is_run(selectors):
-                self._read_run(handle, selectors, out, affine)
-            elif nbytes <= PART_BYTES:
-                self._copy(handle, selectors, out, affine)
-            else:
-                self._copy_parts(handle, selectors, out, affine)
+            if nbytes <= PART_BYTES:
+                self._read(handle, selectors, out, affine)
+                return
+
+            def work(part: Part) -> None:
+                scale = None if affine is None else affine.at(part.where)
+                where: Any = (*part.where, ...)
+                self._read(handle, part.selectors, out[where], scale)
+
+            run(work, parts(selectors, max(1, PART_BYTES // self.dtype.itemsize)), nbytes)
         finally:
             self._pool.release(handle)
 
@@ -135,67 +143,70 @@ class ContiguousStorage:
         size = math.prod(length(s) for s in selectors) * self.dtype.itemsize
         return min(8 * PART_BYTES, 4 * size)
 
-    def _copy(
+    def _read(
         self,
         handle: Handle,
         selectors: Sequence[Selector],
         out: np.ndarray,
         affine: Affine | None,
     ) -> None:
-        """Copy a selection from the map, in this thread."""
+        """Read a part, in this thread."""
+        if out.size * self.dtype.itemsize >= RUN_BYTES and self._read_runs(
+            handle, selectors, out, affine
+        ):
+            return
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
-        first = self._offset(selectors)
-        handle.fetch(first, first, lambda: self._runs(keys))
+        self._fetch(handle, keys)
         place(self._view(handle), keys, out, (slice(None),) * out.ndim, affine)
         handle.touched(self._touched(keys) if keys else FAULT_BYTES)
 
-    def _copy_parts(
+    def _read_runs(
         self,
         handle: Handle,
         selectors: Sequence[Selector],
         out: np.ndarray,
         affine: Affine | None,
-    ) -> None:
-        """Copy a selection from the map part by part, in threads."""
-        view = self._view(handle)
+    ) -> bool:
+        """Read one run of bytes, or one long run of each of some positions of the first axis.
 
-        def work(part: Part) -> None:
-            scale = None if affine is None else affine.at(part.where)
-            self._fetch(handle, part.keys)
-            place(view, part.keys, out, part.where, scale)
-            handle.touched(self._touched(part.keys))
-
-        size = max(1, PART_BYTES // self.dtype.itemsize)
-        run(work, parts(selectors, size), out.size * self.dtype.itemsize)
-
-    def _read_run(
-        self,
-        handle: Handle,
-        selectors: Sequence[Selector],
-        out: np.ndarray,
-        affine: Affine | None,
-    ) -> None:
-        """Read a selection that is one run of bytes."""
-        if affine is None and out.dtype == self.dtype and out.flags.c_contiguous:
-            handle.read(out, self._offset(selectors))
-            return
-        memory = scratch(out.size * self.dtype.itemsize)
-        handle.read(memory, self._offset(selectors))
-        copy_near(out, np.frombuffer(memory, self.dtype).reshape(out.shape), affine)
-
-    def _is_run(self, selectors: Sequence[Selector]) -> bool:
-        """Tell whether a selection is one run of bytes."""
-        axis = len(selectors)
-        while axis and is_unit(selectors[axis - 1]):
-            axis -= 1
-            if length(selectors[axis]) < self.shape[axis]:
-                break
-        return all(length(selector) == 1 for selector in selectors[:axis])
-
-    def _offset(self, selectors: Sequence[Selector]) -> int:
-        """Return where the first element of a selection lies in the file."""
-        firsts = (s if isinstance(s, int) else int(s[0]) for s in selectors)
-        return self.offset + sum(map(operator.mul, firsts, self._strides))
+        False if the selection is something else; nothing was read then.
+        """
+        offset, nbytes, whole = self.offset, self.dtype.itemsize, True
+        rows: range | np.ndarray | None = None
+        for axis, n, stride in self._axes:
+            selector = selectors[axis]
+            if isinstance(selector, int):
+                offset += selector * stride
+                whole = whole and n == 1
+                continue
+            count = len(selector)
+            if count == 1 or (whole and isinstance(selector, range) and selector.step == 1):
+                offset += int(selector[0]) * stride
+                nbytes *= count
+                whole = whole and count == n
+            elif axis == 0 and nbytes >= ROW_BYTES:
+                rows = selector
+            else:
+                return False
+        straight = affine is None and out.dtype == self.dtype
+        if rows is not None:
+            if not straight or out.ndim < 2 or not out[0].flags.c_contiguous:
+                return False
+            offsets = [offset + int(position) * self._strides[0] for position in rows]
+            handle.fetch(offsets[0], offsets[-1], lambda: ((start, nbytes) for start in offsets))
+            handle.read_rows(out, offsets)
+        elif straight and out.flags.c_contiguous:
+            handle.read(out, offset)
+        elif nbytes > NEAR_BYTES:
+            return False
+        else:
+            if nbytes <= SMALL_BYTES:
+                stored = np.empty(out.shape, self.dtype)
+            else:
+                stored = np.frombuffer(scratch(nbytes), self.dtype).reshape(out.shape)
+            handle.read(stored, offset)
+            copy_near(out, stored, affine)
+        return True
 
     def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:
         """Have the system bring in what a selection needs."""

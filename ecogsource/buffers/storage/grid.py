@@ -24,7 +24,6 @@ __all__ = [
     "axis_pieces",
     "bounds",
     "boxes",
-    "is_unit",
     "key_bounds",
     "key_count",
     "key_ends",
@@ -70,11 +69,6 @@ def length(selector: Selector) -> int:
 def outer_shape(selectors: Sequence[Selector]) -> tuple[int, ...]:
     """Return the shape of a selection: one length per axis, integer axes dropped."""
     return tuple(len(s) for s in selectors if not isinstance(s, int))
-
-
-def is_unit(selector: Selector) -> bool:
-    """Tell whether a selector is a run of neighbours in rising order."""
-    return isinstance(selector, int) or (isinstance(selector, range) and selector.step == 1)
 
 
 def bounds(selector: Selector) -> tuple[int, int]:
@@ -260,13 +254,13 @@ class Part(NamedTuple):
 
     Parameters
     ----------
-    keys : tuple of int, slice or int64 array
+    selectors : tuple of int, range or int64 array
         Positions in the array, one per axis.
     where : tuple of slice
         Positions in the result, one per axis of the result.
     """
 
-    keys: tuple[Key, ...]
+    selectors: tuple[Selector, ...]
     where: tuple[slice, ...]
 
 
@@ -280,7 +274,7 @@ def parts(selectors: Sequence[Selector], size: int) -> list[Part]:
     size : int
         Largest number of elements of a part, at least 1.
     """
-    axes: list[list[tuple[Key, slice | None]]] = []
+    axes: list[list[tuple[Selector, slice | None]]] = []
     room = size
     for selector in reversed(selectors):
         if isinstance(selector, int):
@@ -289,15 +283,16 @@ def parts(selectors: Sequence[Selector], size: int) -> list[Part]:
         edge = max(1, min(len(selector), room))
         room //= edge
         starts = range(0, len(selector), edge)
-        axes.append([(_key(selector[i : i + edge]), slice(i, i + edge, 1)) for i in starts])
+        axes.append([(_short(selector[i : i + edge]), slice(i, i + edge, 1)) for i in starts])
     return [
-        Part(tuple(key for key, _ in cut), tuple(w for _, w in cut if w is not None))
+        Part(tuple(s for s, _ in cut), tuple(w for _, w in cut if w is not None))
         for cut in itertools.product(*reversed(axes))
     ]
 
 
-def _key(positions: range | np.ndarray) -> slice | np.ndarray:
-    return slice_of(positions) if isinstance(positions, range) else tidy(positions)
+def _short(positions: range | np.ndarray) -> range | np.ndarray:
+    key = positions if isinstance(positions, range) else tidy(positions)
+    return _range_of(key) if isinstance(key, slice) else key
 
 
 class BoxPiece(NamedTuple):

@@ -120,20 +120,25 @@ class Handle:
         self._counted = 0
         self._lock = threading.Lock()
 
-    def check(self, expected: Signature, written: Signature | None = None) -> Signature:
+    def check(
+        self,
+        expected: Signature,
+        written: Callable[[str], Signature | None] | None = None,
+    ) -> Signature:
         """Raise if the file is no longer what it was.
 
         Parameters
         ----------
         expected : Signature
             The state in which it was opened.
-        written : Signature, optional
-            The state in which this process left it when it last wrote to it; allowed too.
+        written : callable, optional
+            Gives, for the path, the state in which this process left the file when it last wrote
+            to it (see `HandlePool.own_write`), which is allowed too.
 
         Returns
         -------
         Signature
-            The present state: `expected` or `written`.
+            The present state.
 
         Raises
         ------
@@ -150,7 +155,7 @@ class Handle:
         found = expected
         if status.st_mtime_ns != expected.mtime_ns or status.st_size != expected.size:
             found = _signature(status)
-            if found != written:
+            if written is None or found != written(self.path):
                 raise CorruptDataError(
                     f"the file changed after it was opened: it had {expected.size} bytes and now "
                     f"has {found.size}, or its time of modification moved. Open it again",

@@ -312,7 +312,9 @@ def _copy_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) ->
 
 def copy_near(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
     """Do what `copy_into` does, for a source of some 100 KB that was just read or decoded."""
-    if affine is None and source.ndim > 1 and _fast_axis(target) != _fast_axis(source):
+    if affine is None and source.size < TURNED_ELEMENTS:
+        np.copyto(target, source, casting="unsafe")
+    elif affine is None and source.ndim > 1 and _fast_axis(target) != _fast_axis(source):
         _turn(target, source)
     else:
         copy_into(target, source, affine)
