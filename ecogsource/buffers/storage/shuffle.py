@@ -23,7 +23,7 @@ from ecogsource.buffers.storage.place import (
 
 __all__ = ["Shuffled", "unshuffle"]
 
-TILE_ELEMENTS = 1 << 17
+TILE_ELEMENTS = 1 << 18
 _UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
@@ -137,8 +137,8 @@ def _merge(planes: np.ndarray, target: np.ndarray) -> None:
         low = np.empty(target.shape, half)
         _merge(planes[: count // 2], high)
         _merge(planes[count // 2 :], low)
-    np.copyto(target, high)
-    np.left_shift(target, target.dtype.type(4 * count), out=target)
+    # Few long calls: each lets go of the interpreter lock and must take it again.
+    np.left_shift(high, target.dtype.type(4 * count), out=target, dtype=target.dtype)
     np.bitwise_or(target, low, out=target)
 
 
