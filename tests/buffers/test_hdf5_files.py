@@ -220,11 +220,11 @@ def test_an_index_that_points_nowhere(
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=TRUTH, chunks=(6, 1000), **how)
     buffer = HDF5Buffer.from_path(path, "x")
-    buffer[0, 0]
-    clear_chunk_cache()
-    index = reader_of(buffer)._index  # type: ignore[attr-defined]
+    reader = reader_of(buffer)
+    index = reader._load_index()  # type: ignore[attr-defined]
     index.offsets[0, 0] = offset or index.offsets[0, 0]
     index.sizes[0, 0] = size or index.sizes[0, 0]
+    reader._load_index = lambda: index  # type: ignore[attr-defined]
     with pytest.raises(CorruptDataError, match=r"chunk \(0, 0\) of dataset '/x' is damaged"):
         buffer[:]
 

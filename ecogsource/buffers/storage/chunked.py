@@ -20,7 +20,7 @@ from ecogsource.buffers.storage.grid import (
     key_count,
     length,
 )
-from ecogsource.buffers.storage.grouped import read_grouped
+from ecogsource.buffers.storage.grouped import all_there, read_grouped
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
 from ecogsource.buffers.storage.place import Affine, place
@@ -112,6 +112,7 @@ class ChunkedStorage:
         self._pool = pool
         self._load_index = load_index
         self._index: ChunkIndex | None = None
+        self._complete = False
         self._owner = (layout.path, layout.name, layout.signature)
         self._keep_shuffle = (
             bool(layout.filters)
@@ -136,7 +137,9 @@ class ChunkedStorage:
             handle.check(self._signature)
             if not self.layout.filters:
                 index = self._known_index()
-                if not read_grouped(handle, index, self.layout, selectors, out, affine):
+                if not read_grouped(
+                    handle, index, self.layout, selectors, out, affine, complete=self._complete
+                ):
                     nbytes = out.size * self.dtype.itemsize
                     run(self._plain(handle, out, affine), self._cells(selectors), nbytes)
                 return
@@ -160,9 +163,13 @@ class ChunkedStorage:
         return CELL_BYTES * touched + 3 * self._nbytes * min(touched, load_params().workers)
 
     def _known_index(self) -> ChunkIndex:
-        if self._index is None:
-            self._index = self._load_index()
-        return self._index
+        index = self._index
+        if index is None:
+            index = self._load_index()
+            end = self._signature.size
+            self._complete = all_there(index.offsets, index.sizes, self._nbytes, end)
+            self._index = index
+        return index
 
     def _cells(self, selectors: Sequence[Selector]) -> list[_Cell]:
         index = self._known_index()

@@ -1,10 +1,10 @@
 """Chunks without filters, many at a time.
 
 A window of all channels touches dozens of chunks, hundreds where they are small, as h5py's default
-ones are. Placed one by one they cost more in bookkeeping than in bytes. So neighbours along one
-axis are placed with one call: where their memory order changes, the wanted rows are read side by
-side into scratch memory; where it stays, a run of chunks at equal distances, as most files have
-them, is one array of the map.
+ones are. Placed one by one they cost more in bookkeeping than in bytes. So neighbours are placed
+with one call: where columns become rows, as time x channels does, the wanted rows of chunks are
+read side by side into scratch memory, a band at a time; else a run of chunks at equal distances, as
+most files have them, is one array of the map.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ecogsource.buffers.storage.layout import ChunkIndex, Layout
 from ecogsource.buffers.storage.place import Affine, copy_into, copy_near
 from ecogsource.buffers.storage.threads import run, scratch
 
-__all__ = ["read_grouped"]
+__all__ = ["all_there", "read_grouped"]
 
 GROUP_BYTES = 1 << 20
 NEAR_BYTES = 1 << 18
@@ -46,12 +46,14 @@ class _Axis:
         Which chunks.
     count : int
         How many.
+    edge : int
+        Length of a chunk.
     inner : (int, int)
         From which to which of them chunks are wanted whole, in rising order.
     """
 
     def __init__(self, selector: int | range, edge: int) -> None:
-        self._edge, self._whole = edge, slice(0, edge, 1)
+        self.edge, self._whole = edge, slice(0, edge, 1)
         self._pieces: list[AxisPiece] | None = None
         self.inner = (0, 0)
         if isinstance(selector, range) and selector.step == 1:
@@ -74,17 +76,28 @@ class _Axis:
             return cast("int | slice", self._pieces[number].local)
         if self.inner[0] <= number < self.inner[1]:
             return self._whole
-        base = (self._first + number) * self._edge
-        return slice(max(0, self._start - base), min(self._edge, self._stop - base), 1)
+        base = (self._first + number) * self.edge
+        return slice(max(0, self._start - base), min(self.edge, self._stop - base), 1)
 
     def where(self, begin: int, end: int) -> tuple[slice, ...]:
         """Return where in the result some chunks go; nothing for an integer."""
         if self._pieces is not None:
             where = self._pieces[begin].where
             return () if where is None else (cast("slice", where),)
-        base = self._first * self._edge - self._start
-        low, high = base + begin * self._edge, base + end * self._edge
+        base = self._first * self.edge - self._start
+        low, high = base + begin * self.edge, base + end * self.edge
         return (slice(max(0, low), min(self._stop - self._start, high), 1),)
+
+
+class _Band(NamedTuple):
+    """Rows of chunks side by side: where they begin, how many, and where they go.
+
+    `rows` is where in the first axis of the result; `first` is the first of the chunks.
+    """
+
+    offsets: list[int]
+    rows: slice
+    first: int
 
 
 class _Group(NamedTuple):
@@ -105,6 +118,8 @@ def read_grouped(
     selectors: Sequence[Selector],
     out: np.ndarray,
     affine: Affine | None,
+    *,
+    complete: bool,
 ) -> bool:
     """Read a selection of integers and ranges of a dataset without filters.
 
@@ -122,6 +137,8 @@ def read_grouped(
         Target of the selection's shape.
     affine : Affine, optional
         One scaling for all.
+    complete : bool
+        Whether all chunks of the dataset are known to be in the file.
 
     Returns
     -------
@@ -141,18 +158,31 @@ def read_grouped(
     cells: Any = tuple(axis.cells for axis in axes)
     if not all(isinstance(part, slice) for part in cells):
         cells = np.ix_(*(np.r_[part] for part in cells))
-    offsets, sizes = index.offsets[cells], index.sizes[cells]
-    if offsets.min() < 0 or sizes.min() < nbytes or (offsets + sizes).max() > handle.size:
+    offsets = index.offsets[cells]
+    if not complete and not all_there(offsets, index.sizes[cells], nbytes, handle.size):
         return False
     placer = _Placer(handle, layout, out, affine)
     flat = offsets.ravel().tolist()
     handle.fetch(flat[0], flat[-1], lambda: ((offset, nbytes) for offset in flat))
+    if (
+        placer.turned
+        and len(axes) == 2
+        and all(isinstance(s, range) and s.step == 1 for s in selectors)
+    ):
+        run(placer.place_band, placer.bands(offsets, axes[0], axes[1]), out.nbytes)
+        return True
     groups = placer.groups(offsets, axes)
     if groups is None:
         run(placer.place_one, list(_singles(flat, axes)), out.nbytes)
     else:
         run(placer.place, groups, out.nbytes)
     return True
+
+
+def all_there(offsets: np.ndarray, sizes: np.ndarray, nbytes: int, end: int) -> bool:
+    """Tell whether chunks of `nbytes` were all written, whole, and lie before the file's end."""
+    written = bool(offsets.min() >= 0 and sizes.min() >= nbytes)
+    return written and int((offsets + sizes).max()) <= end
 
 
 def _singles(offsets: Sequence[int], axes: Sequence[_Axis]) -> Iterator[_Single]:
@@ -179,8 +209,9 @@ class _Placer:
         self._strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(self._chunks))]
         long = [abs(s) for s, n in zip(out.strides, out.shape, strict=True) if n > 1]
         # Whether neighbours in the file are no neighbours in the result.
-        self._turned = bool(long) and long[-1] > min(long)
+        self.turned = bool(long) and long[-1] > min(long)
         self._split = self._edge = 0
+        self._columns: _Axis | None = None
 
     def groups(self, offsets: np.ndarray, axes: Sequence[_Axis]) -> list[_Group] | None:
         """Cut the chunks along the axis with most of them that are wanted whole along it.
@@ -195,10 +226,8 @@ class _Placer:
         if chosen < offsets.ndim - 1:
             offsets = np.moveaxis(offsets, chosen, -1)
         table = offsets.reshape(-1, along.count)
-        piece = max(1, self._out.nbytes // offsets.size)
-        equal = not (self._turned and _readable(axes, chosen))
-        most = (GROUP_BYTES if equal else NEAR_BYTES) // piece
-        if most < 2 or (equal and not _regular(table)):
+        most = GROUP_BYTES // max(1, self._out.nbytes // offsets.size)
+        if most < 2 or not _regular(table):
             return None
         before, after = axes[:chosen], axes[chosen + 1 :]
         others = itertools.product(*(range(axis.count) for axis in (*before, *after)))
@@ -210,11 +239,45 @@ class _Placer:
             wheres = [
                 [w for axis, n in part for w in axis.where(n, n + 1)] for part in (head, tail)
             ]
-            for start, stop in _runs(line, along.inner, most, equal=equal):
+            for start, stop in _runs(line, along.inner, most):
                 local = (*keys[0], along.local(start), *keys[1])
                 where = (*wheres[0], *along.where(start, stop), *wheres[1])
                 found.append(_Group(line[start:stop], local, where))
         return found
+
+    def bands(self, offsets: np.ndarray, rows: _Axis, columns: _Axis) -> list[_Band]:
+        """Cut a table of chunks into bands of some 100 KB."""
+        self._columns = columns
+        width = columns.edge * self._dtype.itemsize
+        step = max(1, NEAR_BYTES // width)
+        found = []
+        for number, line in enumerate(offsets.tolist()):
+            local, (where,) = cast("slice", rows.local(number)), rows.where(number, number + 1)
+            for start in range(local.start, local.stop, step):
+                n = min(local.stop - start, step)
+                to = slice(where.start + start - local.start, where.start + start - local.start + n)
+                most = max(1, NEAR_BYTES // (n * width))
+                for first in range(0, len(line), most):
+                    begins = [offset + start * width for offset in line[first : first + most]]
+                    found.append(_Band(begins, to, first))
+        return found
+
+    def place_band(self, band: _Band) -> None:
+        """Read a band, and bring it to its place."""
+        columns = cast("_Axis", self._columns)
+        out, count = self._out[band.rows], len(band.offsets)
+        memory = scratch(count * len(out) * columns.edge * self._dtype.itemsize)
+        block = np.frombuffer(memory, self._dtype).reshape(count, len(out), columns.edge)
+        self._handle.read_rows(block, band.offsets)
+        low, high = (min(max(n - band.first, 0), count) for n in columns.inner)
+        if low < high:
+            (where,) = columns.where(band.first + low, band.first + high)
+            target = out[:, where].reshape(len(out), high - low, columns.edge)
+            copy_near(target.transpose(1, 0, 2), block[low:high], self._affine)
+        for number in (*range(low), *range(max(low, high), count)):
+            (where,) = columns.where(band.first + number, band.first + number + 1)
+            local: Any = columns.local(band.first + number)
+            copy_near(out[:, where], block[number, :, local], self._affine)
 
     def place_one(self, single: _Single) -> None:
         """Bring what is wanted of one chunk to its place."""
@@ -222,7 +285,7 @@ class _Placer:
         inside: Any = (*local, ...)
         outside: Any = (*where, ...)
         chunk = np.ndarray(self._chunks, self._dtype, self._handle.map(), offset)
-        if self._turned or self._affine is not None:
+        if self.turned or self._affine is not None:
             copy_into(self._out[outside], chunk[inside], self._affine)
         else:
             np.copyto(self._out[outside], chunk[inside], casting="unsafe")
@@ -240,33 +303,7 @@ class _Placer:
             target = parts.transpose(order)
         else:
             target = target[None]
-        rows = self._rows(group) if self._turned else None
-        if rows is None:
-            copy_into(target, self._mapped(group.offsets, group.local), self._affine)
-        else:
-            block = self._read(group.offsets, rows)
-            source = block[:, 0] if isinstance(group.local[0], int) else block
-            copy_near(target, source, self._affine)
-
-    def _rows(self, group: _Group) -> range | None:
-        """Return which whole rows of each chunk are wanted; None if that is not what is wanted."""
-        first, *rest = group.local
-        if any(key != slice(0, n, 1) for key, n in zip(rest, self._chunks[1:], strict=True)):
-            return None
-        rows = range(first, first + 1) if isinstance(first, int) else range(first.start, first.stop)
-        if isinstance(first, slice) and first.step != 1:
-            return None
-        fits = len(rows) * self._strides[0] <= GROUP_BYTES
-        return rows if fits or len(group.offsets) > 1 else None
-
-    def _read(self, offsets: Sequence[int], rows: range) -> np.ndarray:
-        """Read the same rows of some chunks side by side."""
-        shape = (len(offsets), len(rows), *self._chunks[1:])
-        memory = scratch(math.prod(shape) * self._dtype.itemsize)
-        block = np.frombuffer(memory, self._dtype).reshape(shape)
-        begin = rows.start * self._strides[0]
-        self._handle.read_rows(block, [offset + begin for offset in offsets])
-        return block
+        copy_into(target, self._mapped(group.offsets, group.local), self._affine)
 
     def _mapped(self, offsets: Sequence[int], local: tuple[int | slice, ...]) -> np.ndarray:
         """Look at what is wanted of chunks at equal distances as one array of the map."""
@@ -278,16 +315,6 @@ class _Placer:
         return data[(slice(None), *local)]
 
 
-def _readable(axes: Sequence[_Axis], chosen: int) -> bool:
-    """Tell whether all chunks side by side along an axis are wanted in whole rows."""
-    first = axes[0].local(0)
-    return (isinstance(first, int) or first.step == 1) and all(
-        number == chosen or axis.inner == (0, axis.count)
-        for number, axis in enumerate(axes)
-        if number
-    )
-
-
 def _regular(table: np.ndarray) -> bool:
     """Tell whether most chunks lie at equal distances, which pays for looking for runs of them."""
     steps = np.diff(table)
@@ -295,12 +322,10 @@ def _regular(table: np.ndarray) -> bool:
     return equal.size > 0 and bool(equal.mean() > REGULAR)
 
 
-def _runs(
-    line: list[int], inner: tuple[int, int], most: int, *, equal: bool
-) -> Iterator[tuple[int, int]]:
+def _runs(line: list[int], inner: tuple[int, int], most: int) -> Iterator[tuple[int, int]]:
     """Cut one line of chunks into (start, stop); those not wanted whole stand alone.
 
-    Runs are at most `most` long, and at equal distances if that is asked for.
+    Runs are of at most `most` chunks at equal distances.
     """
     first, last = inner
     start = 0
@@ -308,7 +333,6 @@ def _runs(
         stop = start + 1
         if first <= start < last - 1:
             step, end = line[stop] - line[start], min(last, start + most)
-            stop = end if not equal else stop
             while stop < end and line[stop] - line[stop - 1] == step:
                 stop += 1
         yield start, stop
