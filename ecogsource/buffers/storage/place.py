@@ -314,8 +314,8 @@ def copy_near(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> 
     """Do what `copy_into` does, for a source of some 100 KB that was just read or decoded."""
     if affine is None and source.size < TURNED_ELEMENTS:
         np.copyto(target, source, casting="unsafe")
-    elif affine is None and source.ndim > 1 and _fast_axis(target) != _fast_axis(source):
-        _turn(target, source)
+    elif affine is None and source.ndim > 1 and (axis := _fast_axis(target)) != _fast_axis(source):
+        _turn(target, source, axis)
     else:
         copy_into(target, source, affine)
 
@@ -340,12 +340,11 @@ def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) ->
         np.copyto(values, source, casting="unsafe")
     else:
         _scale(values, source, affine)
-    _turn(target, values)
+    _turn(target, values, _fast_axis(target))
 
 
-def _turn(target: np.ndarray, source: np.ndarray) -> None:
-    """Copy columns to rows, some hundred at a time, whose lines fit the innermost cache."""
-    axis = _fast_axis(target)
+def _turn(target: np.ndarray, source: np.ndarray, axis: int) -> None:
+    """Copy columns to rows along `axis`, some hundred at a time: their lines fit the first cache."""
     before = (slice(None),) * axis
     # Narrow rows share lines: all of a column fits.
     step = TURNED_ROWS if abs(source.strides[axis]) >= LINE_BYTES else target.shape[axis]
@@ -395,6 +394,9 @@ def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]
 
 def _fast_axis(array: np.ndarray) -> int:
     """Return the axis along which neighbours are closest in memory."""
+    if array.ndim == 2:
+        (n, m), (across, along) = array.shape, array.strides
+        return int(m > 1 and (n <= 1 or abs(along) < abs(across)))
     fast, least = 0, -1
     for axis, (n, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
         if n > 1 and (least < 0 or abs(stride) < least):
