@@ -188,6 +188,26 @@ def random_rows(paths: list[Path], count: int, repeats: int) -> list[Row]:
     return rows
 
 
+def long_rows(folder: Path, seconds: int, count: int, repeats: int) -> list[Row]:
+    """Compare random windows of one long HDF5 file, whose default chunks are narrower."""
+    path = folder / f"long_{seconds}s.h5"
+    if not path.exists():
+        data = np.random.default_rng(0).standard_normal((seconds * RATE, CHANNELS), np.float32)
+        with h5py.File(path, "w") as file:
+            file.create_dataset("data", data=data, chunks=True)
+    source = MappedSource.from_hdf_sources(path, "data", transpose=True)
+    windows = WindowDataset(source, RATE, n_windows=count, seed=4)
+    places = [(0, windows.locate(i).start) for i in range(count)]
+
+    def ours() -> None:
+        for i in range(count):
+            windows[i]
+
+    found = best_of(repeats, {"ours": ours, "h5py": h5py_reads([path], places)})
+    work = f"{count} windows, {seconds} s of HDF5 default chunks"
+    return [row(work, found["ours"], "h5py", found["h5py"], 0.5)]
+
+
 def batch_rows(paths: list[Path], count: int, repeats: int) -> list[Row]:
     """Compare batches of 64 with 64 single reads, each into one array."""
     windows = WindowDataset([DataFile(path) for path in paths], RATE, n_windows=count, seed=2)
@@ -230,24 +250,41 @@ def loader_rows(paths: list[Path], count: int, repeats: int) -> list[Row]:
         return []
     from torch.utils.data import DataLoader
 
-    from ecogsource.interop.torch import WindowStream
+    from ecogsource.interop.torch import WindowMap, WindowStream
 
     windows = WindowDataset([DataFile(path) for path in paths], RATE, n_windows=count, seed=3)
 
-    def seconds(workers: int) -> float:
-        loader = iter(DataLoader(WindowStream(windows, 64), batch_size=None, num_workers=workers))
+    def seconds(kind: str, workers: int) -> float:
+        if kind == "WindowMap":
+            loader = DataLoader(WindowMap(windows), batch_size=64, num_workers=workers)
+        else:
+            loader = DataLoader(WindowStream(windows, 64), batch_size=None, num_workers=workers)
+        batches = iter(loader)
         for _ in range(workers):
-            next(loader)
+            next(batches)
         start = time.perf_counter()
-        for _ in loader:
+        for _ in batches:
             pass
         return (time.perf_counter() - start) / (-(-count // 64) - workers)
 
-    best = {1: float("inf"), 2: float("inf")}
+    best = {
+        (kind, workers): float("inf")
+        for kind in ("WindowMap", "WindowStream")
+        for workers in (1, 2)
+    }
+    best["WindowStream", 0] = float("inf")
     for _ in range(repeats):
-        for workers, least in best.items():
-            best[workers] = min(least, seconds(workers))
-    return [row("DataLoader, batch, 2 workers", best[2], "1 worker", best[1], 1 / 1.6)]
+        for (kind, workers), least in best.items():
+            best[kind, workers] = min(least, seconds(kind, workers))
+    rows = [
+        row(f"DataLoader, {kind}, 2 workers", best[kind, 2], "1 worker", best[kind, 1], 1 / 1.6)
+        for kind in ("WindowMap", "WindowStream")
+    ]
+    two = best["WindowStream", 2]
+    rows.append(
+        row("DataLoader, WindowStream, no workers", best["WindowStream", 0], "2 workers", two, 1.0)
+    )
+    return rows
 
 
 def lasting_rows(paths: list[Path], count: int) -> list[Row]:
@@ -320,6 +357,7 @@ def run(folder: Path, smoke: bool) -> list[Row]:  # noqa: FBT001 - the registry'
     paths = make_files(folder, 3 if smoke else 30)
     count, repeats = (64, 1) if smoke else (1000, 7)
     rows = random_rows(paths, count, repeats)
+    rows += long_rows(folder, 3 if smoke else 600, count, repeats)
     rows += batch_rows(paths, 128 if smoke else 960, repeats)
     rows += loader_rows(paths, 256 if smoke else 2560, 1 if smoke else 3)
     if not smoke and sys.platform == "linux":

@@ -344,7 +344,7 @@ def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) ->
 
 
 def _turn(target: np.ndarray, source: np.ndarray, axis: int) -> None:
-    """Copy columns to rows along `axis`, some hundred at a time: their lines fit the first cache."""
+    """Copy columns to rows, some hundred at a time, whose lines fit the innermost cache."""
     before = (slice(None),) * axis
     # Narrow rows share lines: all of a column fits.
     step = TURNED_ROWS if abs(source.strides[axis]) >= LINE_BYTES else target.shape[axis]
