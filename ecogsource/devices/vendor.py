@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +14,16 @@ from ecogsource.datasource import MappedSource
 from ecogsource.devices.triggers import Edges, words_of_edges
 from ecogsource.errors import ConfigError
 
+if TYPE_CHECKING:
+    from ecogsource.io import Recording, StreamInfo
+
 __all__ = ["open_vendor", "ttl_triggers"]
 
 # Open Ephys wrote "3:on" and "3:off" for line 3; since its binary format it writes 4 and -4.
 _NAMED_STATE = re.compile(r"(\d+):(on|off)")
 _SIGNED_STATE = re.compile(r"-?\d+")
+# Of a sample: what is closer than this is not later, but rounded.
+_TICK_DIGITS = 4
 
 
 def open_vendor(
@@ -106,12 +112,11 @@ def ttl_triggers(path: Path, lines: Sequence[int], ratio: float = 1.0) -> dict[s
     if not recording.info.streams:
         return None
     stream = recording.info.stream(None)
-    start, stop = stream.sample_numbers(0, 1)[0], stream.sample_numbers()[-1]
+    start, stop = stream.start_sample, stream.segments[-1].stop_sample
     moments: dict[tuple[int, bool], set[int]] = {}
-    for event in recording.events.select("ttl"):
-        state = _line_state(event.label)
-        if state is not None and start <= event.sample <= stop:
-            moments.setdefault(state, set()).add(int((event.sample - start) // ratio))
+    for line, state, sample in (*_named_edges(recording), *_edges_of_words(recording, stream)):
+        if start <= sample < stop:
+            moments.setdefault((line, state), set()).add(int((sample - start) // ratio))
     if not any(line in lines for line, _ in moments):
         return None
     edges = [
@@ -121,7 +126,7 @@ def ttl_triggers(path: Path, lines: Sequence[int], ratio: float = 1.0) -> dict[s
     found: dict[str, Any] = {"trig_chan": None}
     if len(edges) == 1:
         return {"pos_edge": edges[0].rising, "neg_edge": edges[0].falling, **found}
-    times, words = words_of_edges(edges, int((stop - start) // ratio) + 1)
+    times, words = words_of_edges(edges, int((stop - 1 - start) // ratio) + 1)
     high = words != 0
     return {
         "pos_edge": times[high],
@@ -129,6 +134,32 @@ def ttl_triggers(path: Path, lines: Sequence[int], ratio: float = 1.0) -> dict[s
         "trig_words": words[high],
         **found,
     }
+
+
+def _named_edges(recording: Recording) -> Iterator[tuple[int, bool, int]]:
+    """Give line, new state and sample of events that name them, as Open Ephys writes."""
+    for event in recording.events.select("ttl"):
+        state = _line_state(event.label)
+        if state is not None:
+            yield (*state, event.sample)
+
+
+def _edges_of_words(recording: Recording, stream: StreamInfo) -> Iterator[tuple[int, bool, int]]:
+    """Give line, new state and sample where the words of a digital input change, as in NEV files.
+
+    Their clock is not that of the samples: an edge belongs to the first sample that is not before
+    it. Lines are low before the first word.
+    """
+    if stream.fs is None:
+        return
+    before = 0
+    for event in recording.events.select("digital"):
+        word = int(event.label)
+        sample = math.ceil(round((event.time - stream.start_time) * stream.fs, _TICK_DIGITS))
+        for line in range((word ^ before).bit_length()):
+            if (word ^ before) >> line & 1:
+                yield line, bool(word >> line & 1), sample
+        before = word
 
 
 def _line_state(label: str) -> tuple[int, bool] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from ecogsource.errors import (
 )
 from ecogsource.params import OVERRIDE
 from tests.devices.files import PULSES, pulse_line, write_active, write_packed
+from tests.io.builders import nev, nsx, ramp
 
 RNG = np.random.default_rng(0)
 INTS = RNG.integers(-3000, 3000, (64, 1000)).astype(np.int16)
@@ -352,6 +354,36 @@ def test_events_of_the_system_are_triggers(shared_data: Path, tmp_path: Path) ->
         OpenEphysLoader(folder, "v0.6.7_RecordNode101", trigger_idx=999).create_dataset()
     words = OpenEphysLoader(folder, "v0.6.7_RecordNode101", trigger_idx=(1, 2)).create_dataset()
     assert words.pos_edge.size == words.trig_words.size
+
+
+@pytest.mark.parametrize("period", [1, 30])
+def test_changes_of_a_digital_input_are_triggers(tmp_path: Path, period: int) -> None:
+    """Words of a .nev file; one packet is of the serial input, one after the end."""
+    words = [(60, 0b101), (90, 0b100), (150, 0b110), (160, 0b111), (181, 0), (40_000_000, 1)]
+    packets = [(tick, 0, struct.pack("<BBH", 1, 0, word)) for tick, word in words]
+    packets.insert(2, (120, 0, struct.pack("<BBH", 0x80, 0, 7)))
+    (tmp_path / "rec.nev").write_bytes(nev(packets))
+    suffix = "ns6" if period == 1 else "ns2"
+    # The recording was paused: ticks before 30 and from 9030 to 12030 were not sampled.
+    pieces = [(30, ramp(61, 9000 // period)), (12_030, ramp(61, 3000 // period))]
+    (tmp_path / f"rec.{suffix}").write_bytes(nsx(pieces, period=period))
+
+    def edges(line: object, **options: object) -> dict[str, list[int]]:
+        loader = BlackrockLoader(tmp_path, "rec", trigger_idx=line, gaps="fill", **options)
+        dataset = loader.create_dataset()
+        names = ("pos_edge", "neg_edge", "trig_words")
+        return {name: dataset[name].tolist() for name in names if name in dataset}
+
+    def samples(*ticks: int) -> list[int]:
+        return [-(-(tick - 30) // period) for tick in ticks]
+
+    assert edges(0) == {"pos_edge": samples(60, 160), "neg_edge": samples(90, 181)}
+    assert edges(1) == {"pos_edge": samples(150), "neg_edge": samples(181)}
+    found = edges((0, 1))
+    assert found["pos_edge"] == samples(60, 150, 160)
+    assert found["trig_words"] == [1, 2, 3]
+    with pytest.warns(TriggerWarning, match="no trigger line 9"):
+        edges(9)
 
 
 # -- options ---------------------------------------------------------------------------------

@@ -125,8 +125,9 @@ def read_events(header: NevHeader) -> Events:
     Returns
     -------
     Events
-        Kinds ``"spike"`` (label ``electrode/unit``), ``"digital"`` (label: the value),
-        ``"comment"`` and ``"other"``; `sample` counts ticks of the file's clock.
+        Kinds ``"spike"`` (label ``electrode/unit``), ``"digital"`` (label: all lines of the digital
+        input as one number, at the moment when one of them changed), ``"serial"`` (label: the byte
+        that came in), ``"comment"`` and ``"other"``; `sample` counts ticks of the file's clock.
     """
     stamp = 8 if header.wide else 4
     kind = np.dtype(
@@ -149,6 +150,8 @@ def read_events(header: NevHeader) -> Events:
     units = packets["reason"]
     labels[spikes] = [f"{i}/{u}" for i, u in zip(ids[spikes], units[spikes], strict=True)]
     digital = ids == DIGITAL
+    # Bit 0 of the reason: the parallel input changed; bit 7: the serial one.
+    kinds[digital & (packets["reason"] & 0x81 == 0x80)] = "serial"
     labels[digital] = [str(v) for v in packets["value"][digital]]
     for number in np.flatnonzero(ids == COMMENT):
         labels[number] = _comment(header, int(number), stamp)
