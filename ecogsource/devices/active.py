@@ -3,6 +3,9 @@
 A recording holds, for every instant, all rows of the first acquired column, then all rows of the
 second, and so on; behind the columns of electrodes come columns of BNC inputs. Which acquired
 column and row a column and row of the array is, is data: ``data/active_daq.json``.
+
+Packed files are HDF5 or MATLAB 7.3. The files of the acquisition system itself, TDMS, hold the same
+numbers (``numRow``, ``numCol``, ``numChan``) as properties of the file.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -28,6 +32,10 @@ from ecogsource.devices.reading import read_scalar
 from ecogsource.errors import ConfigError, FormatError
 from ecogsource.expconfig.bunch import nearest
 from ecogsource.expconfig.fields import INTEGER, SEQUENCE, TEXT, Table, none_or, one_of
+
+if TYPE_CHECKING:
+    from ecogsource.io import RecordingInfo
+    from ecogsource.io.layouts import TdmsLayout
 
 __all__ = ["ActiveLoader", "MultiplexedLoader", "daq_facts"]
 
@@ -60,7 +68,7 @@ class MultiplexedLoader(FileLoader, abc.ABC):
         See `LoadOptions`. ``trigger_idx`` counts the BNC inputs.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".mat", ".h5", ".hdf5", ".hdf")
+    suffixes: ClassVar[tuple[str, ...]] = (".mat", ".h5", ".hdf5", ".hdf", ".tdms")
     trigger_array: ClassVar[str] = "bnc"
     fields: ClassVar[Table] = MappingProxyType(
         {
@@ -93,12 +101,15 @@ class MultiplexedLoader(FileLoader, abc.ABC):
     @functools.cached_property
     def columns_and_rows(self) -> tuple[int, int, int]:
         """How many electrode columns, rows, and columns with BNC inputs the file has."""
-        with open_file(str(self.source_file.path)) as file:
-            return (
-                int(read_scalar(file, "numCol")),
-                int(read_scalar(file, "numRow")),
-                int(read_scalar(file, "numChan")),
-            )
+        path = self.source_file.path
+        names = ("numCol", "numRow", "numChan")
+        if path.suffix.lower() in HDF5_SUFFIXES:
+            with open_file(str(path)) as file:
+                n_cols, n_rows, n_total = (int(read_scalar(file, name)) for name in names)
+        else:
+            header = _tdms_info(path).header
+            n_cols, n_rows, n_total = (int(_property(path, header, name)) for name in names)
+        return n_cols, n_rows, n_total
 
     def bnc_channels(self) -> list[int]:
         """Return the acquired channels of the BNC inputs, all rows of each.
@@ -131,9 +142,7 @@ class MultiplexedLoader(FileLoader, abc.ABC):
         with open_file(str(found.path)) as file:
             rate = self.read_rate(file)
             apart = "bnc" in file
-        volts = MICROVOLT if found.downsampled else 1 / self.gain()
-        factor = self.options.unit_factor(volts)
-        scale = None if factor == 1.0 else factor
+        scale = self._scale(found)
         data = HDF5Buffer.from_path(found.path, "data", units_scale=scale)
         transpose = self._is_time_first(data, found)
         if apart:
@@ -150,6 +159,41 @@ class MultiplexedLoader(FileLoader, abc.ABC):
             fs=rate,
             units=self.options.units,
         )
+
+    def open_primary(self, found: FoundFile) -> MappedSource:
+        """Map the TDMS file of the acquisition system; see `FileLoader.open_primary`.
+
+        Raises
+        ------
+        FormatError
+            If it lacks the numbers of rows and columns or the rate, or has other channels.
+        """
+        from ecogsource.io.tdms import TdmsBuffer
+
+        info = _tdms_info(found.path)
+        stream = info.stream(None)
+        layout = cast("TdmsLayout", stream.segments[0].layout)
+        rate = stream.fs
+        if rate is None:
+            rate = float(_property(found.path, info.header, "Fs"))
+        data = TdmsBuffer(layout, units_scale=self._scale(found))
+        n_cols, n_rows, n_total = self.columns_and_rows
+        if data.shape[0] != n_total * n_rows:
+            raise FormatError(
+                f"{found.path} has {data.shape[0]} channels, but numRow and numChan say "
+                f"{n_rows} x {n_total}"
+            )
+        channels = np.array(self.bnc_channels(), dtype=np.int64)
+        aligned: dict[str, Buffer] = {}
+        if n_total > n_cols:
+            aligned["bnc"] = SelectedBuffer(TdmsBuffer(layout), 0, channels)
+        return MappedSource(data, "data", aligned_arrays=aligned, fs=rate, units=self.options.units)
+
+    def _scale(self, found: FoundFile) -> float | None:
+        """Return the scale from what is stored to the unit asked for."""
+        volts = MICROVOLT if found.downsampled else 1 / self.gain()
+        factor = self.options.unit_factor(volts)
+        return None if factor == 1.0 else factor
 
     def _is_time_first(self, data: Buffer, found: FoundFile) -> bool:
         n_cols, n_rows, n_total = self.columns_and_rows
@@ -182,6 +226,22 @@ class MultiplexedLoader(FileLoader, abc.ABC):
                 f"it has {n_lines // n_rows} BNC inputs"
             )
         return lines
+
+
+def _tdms_info(path: Path) -> RecordingInfo:
+    from ecogsource.io import open_recording
+
+    with open_recording(path) as recording:
+        return recording.info
+
+
+def _property(path: Path, header: Mapping[str, Any], name: str) -> Any:
+    """Look a number up among the properties of a file, in whatever case."""
+    found = [value for key, value in header.items() if key.lower() == name.lower()]
+    if not found:
+        known = sorted(key for key in header if key != "groups")
+        raise FormatError(f"{path} has no property {name!r}; there are {known}")
+    return found[0]
 
 
 class ActiveLoader(MultiplexedLoader):

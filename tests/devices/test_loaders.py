@@ -139,6 +139,45 @@ def test_active_files_of_the_wrong_size(tmp_path: Path) -> None:
         ActiveLoader(tmp_path, "odd", *names).create_dataset()
 
 
+def test_active_arrays_as_their_system_wrote_them(tmp_path: Path) -> None:
+    """TDMS holds the same channels, one by one, and the numbers as properties of the file."""
+    nptdms = pytest.importorskip("nptdms")
+    data = write_active(tmp_path / "packed.h5")
+    numbers = {"numRow": 8, "numCol": 10, "numchan": 11}
+
+    def write(name: str, properties: dict[str, object], increment: bool) -> None:
+        each = {"wf_increment": 1e-3} if increment else {}
+        with nptdms.TdmsWriter(tmp_path / name) as writer:
+            channels = [
+                nptdms.ChannelObject("data", f"ch{i:03d}", values.astype(np.float32), each)
+                for i, values in enumerate(data.T)
+            ]
+            writer.write_segment([nptdms.RootObject(properties), *channels])
+
+    names = ("actv_64", "2t-as daq v1", "zif26 to 2x uhdmi")
+    packed = ActiveLoader(tmp_path, "packed", *names, trigger_idx=0).create_dataset()
+    write("a.tdms", numbers, True)
+    write("b.tdms", {**numbers, "Fs": 1000.0}, False)
+    for name in ("a", "b"):
+        loader = ActiveLoader(tmp_path, name, *names, trigger_idx=0)
+        dataset = loader.create_dataset()
+        np.testing.assert_allclose(dataset.data[:, :], packed.data[:, :], rtol=1e-6)
+        np.testing.assert_array_equal(dataset.bnc[:, :], packed.bnc[:, :])
+        assert dataset.chan_map == packed.chan_map
+        assert (dataset.Fs, dataset.units) == (1000.0, packed.units)
+        assert dataset.pos_edge.tolist() == list(PULSES)
+    slow = ActiveLoader(tmp_path, "a", *names, resample_rate=500, store_path=tmp_path)
+    assert slow.create_dataset().data.shape == (64, 500)
+    write("c.tdms", {"numRow": 8, "numCol": 10}, True)
+    with pytest.raises(
+        FormatError, match=r"no property 'numChan'; there are \['numCol', 'numRow'\]"
+    ):
+        ActiveLoader(tmp_path, "c", *names).create_dataset()
+    write("d.tdms", {**numbers, "numchan": 12}, True)
+    with pytest.raises(FormatError, match="has 88 channels, but numRow and numChan say 8 x 12"):
+        ActiveLoader(tmp_path, "d", *names).create_dataset()
+
+
 def test_multiplexers_sample_columns_in_their_own_order(tmp_path: Path) -> None:
     data = write_active(tmp_path / "rec.h5", rows=15, cols=4, bnc=2)
     loader = MuxLoader(tmp_path, "rec", "ratv4_mux6_15row", None, "mux6", bnc=(4, 5), trigger_idx=1)
