@@ -18,7 +18,7 @@ from ecogsource.datasource.arrayfile import (
     crc_of,
 )
 from ecogsource.datasource.tiles import Grid
-from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+from ecogsource.errors import CorruptDataError, DataPathError, FormatError, require
 
 __all__ = ["VerifyReport", "read_provenance", "verify_file"]
 
@@ -56,10 +56,13 @@ class VerifyReport:
 
 
 def read_provenance(filename: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return how a file was made, or None if ecogsource did not make it (or it is no HDF5)."""
+    """Return how a file or Zarr group was made, or None if ecogsource did not make it."""
     try:
-        with open_file(os.fspath(filename), "r") as file:
-            text = file.attrs.get(PROVENANCE_ATTRIBUTE)
+        if Path(filename).is_dir():
+            text = _open_group(filename).attrs.get(PROVENANCE_ATTRIBUTE)
+        else:
+            with open_file(os.fspath(filename), "r") as file:
+                text = file.attrs.get(PROVENANCE_ATTRIBUTE)
     except (OSError, FormatError):
         return None
     if not isinstance(text, str):
@@ -71,13 +74,21 @@ def read_provenance(filename: str | os.PathLike[str]) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def _open_group(path: str | os.PathLike[str]) -> Any:
+    zarr = require("zarr", "zarr")
+    try:
+        return zarr.open_group(os.fspath(path), mode="r")
+    except Exception as error:  # zarr has its own classes, other ones in each version
+        raise FormatError(f"{os.fspath(path)!r} is not a Zarr group: {error}") from error
+
+
 def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
     """Compare every checksum of a file with its data.
 
     Parameters
     ----------
     filename : path-like
-        A mirror, or a downsampled or filtered file.
+        A mirror, a downsampled, filtered or converted file; or a converted Zarr group.
 
     Returns
     -------
@@ -89,7 +100,9 @@ def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
     DataPathError
         If there is no such file.
     FormatError
-        If it is not HDF5, or ecogsource did not write it.
+        If it is neither HDF5 nor a Zarr group, or ecogsource did not write it.
+    MissingDependencyError
+        If it is a folder and zarr is not installed.
     CorruptDataError
         If data do not have their checksum; with file and, for contiguous arrays, byte offset.
     """
@@ -98,7 +111,7 @@ def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
     path = Path(filename)
     if not path.exists():
         raise DataPathError(f"there is no file {str(path)!r}")
-    if not h5py.is_hdf5(path):
+    if not path.is_dir() and not h5py.is_hdf5(path):
         raise FormatError(f"{str(path)!r} is not an HDF5 file")
     provenance = read_provenance(path)
     if provenance is None:
@@ -108,12 +121,19 @@ def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
         )
     arrays: dict[str, int] = {}
     unsealed: list[str] = []
+    if path.is_dir():
+        for name, array in _open_group(path).arrays():
+            if CRC_ATTRIBUTE in array.attrs:
+                arrays[name] = _verify_array(path, array, name, base=None)
+            else:
+                unsealed.append(name)
+        return VerifyReport(str(path), arrays, tuple(unsealed), provenance)
 
     def visit(name: str, node: Any) -> None:
         if not isinstance(node, h5py.Dataset):
             return
         if CRC_ATTRIBUTE in node.attrs:
-            arrays[name] = _verify_dataset(path, node)
+            arrays[name] = _verify_array(path, node, node.name, base=node.id.get_offset())
         else:
             unsealed.append(name)
 
@@ -122,29 +142,29 @@ def verify_file(filename: str | os.PathLike[str]) -> VerifyReport:
     return VerifyReport(str(path), arrays, tuple(unsealed), provenance)
 
 
-def _verify_dataset(path: Path, dataset: Any) -> int:
-    rows = int(np.prod(dataset.shape[:-1], dtype=np.int64))
-    samples = dataset.shape[-1]
-    crcs = np.asarray(dataset.attrs[CRC_ATTRIBUTE])
-    tile_rows, tile_samples = (int(n) for n in dataset.attrs[TILE_ATTRIBUTE])
+def _verify_array(path: Path, array: Any, name: str, *, base: int | None) -> int:
+    """Compare the checksums of an array of HDF5 or Zarr, whose bytes may lie at `base`."""
+    rows = int(np.prod(array.shape[:-1], dtype=np.int64))
+    samples = array.shape[-1]
+    crcs = np.asarray(array.attrs[CRC_ATTRIBUTE])
+    tile_rows, tile_samples = (int(n) for n in array.attrs[TILE_ATTRIBUTE])
     grid = Grid(rows, samples, tile_rows, tile_samples)
     if len(grid) != len(crcs):
         raise CorruptDataError(
-            f"dataset {dataset.name!r} has {len(grid)} pieces and {len(crcs)} checksums", path
+            f"dataset {name!r} has {len(grid)} pieces and {len(crcs)} checksums", path
         )
     for piece in grid:
         first_row, last_row, start, stop = grid.bounds(piece)
-        base = dataset.id.get_offset()
         offset = None
         if base is not None:
-            offset = base + (first_row * samples + start) * dataset.dtype.itemsize
-        where = f"dataset {dataset.name!r}, rows {first_row}:{last_row}, samples {start}:{stop}"
+            offset = base + (first_row * samples + start) * array.dtype.itemsize
+        where = f"dataset {name!r}, rows {first_row}:{last_row}, samples {start}:{stop}"
         try:
-            if dataset.ndim == 2:
-                values = dataset[first_row:last_row, start:stop]
+            if array.ndim == 2:
+                values = array[first_row:last_row, start:stop]
             else:
-                values = dataset[..., start:stop].reshape(rows, stop - start)
-        except OSError as error:
+                values = array[..., start:stop].reshape(rows, stop - start)
+        except (OSError, RuntimeError, ValueError) as error:
             raise CorruptDataError(f"{where}: cannot be decoded ({error})", path, offset) from error
         if crc_of(values) != int(crcs[piece]):
             raise CorruptDataError(f"{where}: the data do not have their checksum", path, offset)

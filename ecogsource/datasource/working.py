@@ -52,7 +52,7 @@ def run_jobs(
     """
     running: deque[Future[Any]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ecogsource-work")
-    bar = _Bar(total, label, progress)
+    bar = Bar(total, label, progress)
     try:
         for item in items:
             running.append(pool.submit(contextvars.copy_context().run, work, item))
@@ -67,8 +67,18 @@ def run_jobs(
         bar.close()
 
 
-class _Bar:
-    """A progress bar that short work never sees."""
+class Bar:
+    """A progress bar that short work never sees.
+
+    Parameters
+    ----------
+    total : int or None
+        Number of steps.
+    label : str
+        What is done.
+    wanted : bool or None
+        Whether it is shown; None: if it takes longer than two seconds.
+    """
 
     def __init__(self, total: int | None, label: str, wanted: bool | None) -> None:  # noqa: FBT001
         self._options: dict[str, Any] = {"total": total, "desc": label}
@@ -78,6 +88,7 @@ class _Bar:
         self._bar: Any = None
 
     def step(self) -> None:
+        """Count one more."""
         self._done += 1
         if self._bar is not None:
             self._bar.update()
@@ -91,5 +102,6 @@ class _Bar:
         return bool(self._wanted) or self._done != self._options["total"]
 
     def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()

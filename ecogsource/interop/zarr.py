@@ -176,7 +176,7 @@ def to_zarr(
     out = Path(path)
     if_exists = "replace" if replace else "raise"
     attributes = {"units": source.units} if source.units else {}
-    write_zarr([source], out, attributes, chunks=chunks, if_exists=if_exists)  # type: ignore[list-item]
+    write_zarr([source], out, attributes, chunks=chunks, if_exists=if_exists, made_by="to_zarr")
     return open_zarr(
         out, source.electrode_field, units=source.units, channel_names=source.channel_names
     )

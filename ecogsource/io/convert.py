@@ -51,7 +51,7 @@ def convert(
         File or folder of a recording.
     out : path-like
         The file to make: ``.h5``, ``.hdf5``, ``.hdf`` or ``.zarr``. It appears when it is
-        complete; an interrupted conversion to HDF5 is resumed by the next.
+        complete; an interrupted conversion is resumed by the next.
     gaps : {'raise', 'segment', 'fill'}
         If the recording has gaps: refuse; keep the stretches one after the other and note where
         they belong; or write a continuous time line of values in units, NaN in the gaps.
@@ -59,7 +59,8 @@ def convert(
         Shape of the storage chunks (channels, samples); or what to read fast: ``'time'``,
         ``'channel'``, ``'both'``; None for contiguous data without compression.
     compression : 'gzip', int or None
-        Deflate, with a level from 0 to 9.
+        Deflate, with a level from 0 to 9. None is no compression in HDF5, and what Zarr does by
+        itself in Zarr.
     if_exists : {'reuse', 'replace', 'raise'}
         For an `out` that is there: keep it if it is the result of the same conversion of the
         same file, otherwise raise; make it anew; raise.
@@ -110,7 +111,19 @@ def convert(
     if out.suffix.lower() == ".zarr":
         from .zarrfile import write_zarr
 
-        return write_zarr(sources, out, attributes, chunks=chunks, if_exists=if_exists)
+        write_zarr(
+            sources,
+            out,
+            attributes,
+            chunks=chunks,
+            compression=compression,
+            if_exists=if_exists,
+            progress=progress,
+        )
+        recording.close()
+        if verify:
+            verify_file(out)
+        return out
     made = MirrorOptions(
         writeable=False, copy="all", chunks=chunks, compression=compression, progress=progress
     )

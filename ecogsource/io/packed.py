@@ -1,4 +1,4 @@
-"""What a packed HDF5 file says about the recording that it was made from.
+"""What a packed file (HDF5 or Zarr) says about the recording that it was made from.
 
 `ecogsource.io.convert` writes this description as attributes, and reading the file gives the same
 streams again: names, units, gains, clocks, gaps and events. JSON is cut into parts because HDF5
@@ -8,9 +8,10 @@ attributes hold at most 64 kB.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,15 +21,52 @@ from .info import Events, RecordingInfo, Segment, StreamInfo
 from .layouts import Hdf5Layout, TimeSliceLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    import h5py
+    from ecogsource.buffers import Buffer
 
-__all__ = ["EVENTS_DATASET", "describe_recording", "event_table", "read_packed"]
+    from .layouts import Layout
+
+__all__ = ["EVENTS_DATASET", "ZarrLayout", "describe_recording", "event_table", "read_packed"]
+
+# File, dataset, type and shape to where the data lie.
+_Kind: TypeAlias = "Callable[[str, str, np.dtype, tuple[int, ...]], Layout]"
 
 ATTRIBUTE = "ecogsource_recording"
 EVENTS_DATASET = "recorded_events"
 PART = 60_000
+
+
+@dataclass(frozen=True)
+class ZarrLayout:
+    """An array of a Zarr group, channels x samples.
+
+    Parameters
+    ----------
+    filename, dataset : str
+        The folder of the group and the name of the array.
+    dtype : numpy.dtype
+        Stored type.
+    stored_shape : tuple of int
+        Channels and samples.
+    """
+
+    filename: str
+    dataset: str
+    dtype: np.dtype
+    stored_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples."""
+        rows, columns = self.stored_shape
+        return rows, columns
+
+    def open(self, units_scale: Any = None) -> Buffer:
+        """Make the buffer."""
+        from ecogsource.interop.zarr import ZarrBuffer
+
+        return ZarrBuffer(self.filename, self.dataset, units_scale=units_scale)
 
 
 def describe_recording(
@@ -103,8 +141,17 @@ def event_table(info: RecordingInfo) -> np.ndarray:
     return np.asarray(columns, dtype=np.float64)
 
 
-def read_packed(filename: str, file: h5py.File) -> RecordingInfo | None:
+def read_packed(filename: str, file: Any, *, format: str = "hdf5") -> RecordingInfo | None:
     """Describe a file that `ecogsource.io.convert` made; None for any other.
+
+    Parameters
+    ----------
+    filename : str
+        The file, or the folder of a Zarr group.
+    file : h5py.File or zarr.Group
+        The same, open.
+    format : {'hdf5', 'zarr'}
+        Which of them it is.
 
     Raises
     ------
@@ -120,7 +167,8 @@ def read_packed(filename: str, file: h5py.File) -> RecordingInfo | None:
         return None
     try:
         record = json.loads(text)
-        streams = tuple(_stream(filename, file, one) for one in record["streams"])
+        layout: _Kind = Hdf5Layout if format == "hdf5" else ZarrLayout
+        streams = tuple(_stream(layout, filename, file, one) for one in record["streams"])
         start = None if record["start"] is None else datetime.fromisoformat(record["start"])
         lists = record["event_labels"], record["event_kinds"]
         header = {"packed_from": record["path"], **record["header"]}
@@ -129,14 +177,15 @@ def read_packed(filename: str, file: h5py.File) -> RecordingInfo | None:
         raise FormatError(
             f"{filename!r}: attributes {ATTRIBUTE}_* do not describe a recording: {error!r}"
         ) from error
-    events = partial(_read_events, filename, *lists) if EVENTS_DATASET in file else None
+    reading = partial(_read_events, layout, filename, *lists)
+    events = reading if EVENTS_DATASET in file else None
     header["packed_format"] = original
-    return RecordingInfo(filename, "hdf5", streams, header, start, events)
+    return RecordingInfo(filename, format, streams, header, start, events)
 
 
-def _stream(filename: str, file: h5py.File, record: dict[str, Any]) -> StreamInfo:
+def _stream(kind: _Kind, filename: str, file: Any, record: dict[str, Any]) -> StreamInfo:
     item = file[record["dataset"]]
-    layout = Hdf5Layout(filename, record["dataset"], item.dtype, tuple(item.shape))
+    layout = kind(filename, record["dataset"], np.dtype(item.dtype), tuple(item.shape))
     segments, position = [], 0
     for start, length in record["segments"]:
         part = TimeSliceLayout(layout, position, position + length)
@@ -156,15 +205,13 @@ def _stream(filename: str, file: h5py.File, record: dict[str, Any]) -> StreamInf
     )
 
 
-def _read_events(filename: str, labels: list[str], kinds: list[str]) -> Events:
-    from ecogsource.buffers.storage.h5file import open_file
-
-    with open_file(filename) as file:
-        time, duration, sample, label, kind = file[EVENTS_DATASET][()]
+def _read_events(kind: _Kind, filename: str, labels: list[str], kinds: list[str]) -> Events:
+    layout = kind(filename, EVENTS_DATASET, np.dtype(np.float64), ())
+    time, duration, sample, label, sort = layout.open()[...]
     return Events(
         time,
         [labels[int(i)] for i in label],
-        [kinds[int(i)] for i in kind],
+        [kinds[int(i)] for i in sort],
         duration=duration,
         sample=sample.astype(np.int64),
     )

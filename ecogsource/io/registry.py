@@ -209,6 +209,16 @@ _BUILTIN = (
         (HDF5_MAGIC,),
         ask=True,
     ),
+    Format(
+        "zarr",
+        "Zarr groups that ecogsource.io.convert made",
+        _HERE + "zarrfile",
+        (".zarr",),
+        (),
+        ("zarr.json", ".zgroup"),
+        extra="zarr",
+        requires="zarr",
+    ),
     Format("npy", "A NumPy array in a .npy file", _HERE + "flat", (".npy",), (b"\x93NUMPY",)),
     Format(
         "flat",

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ecogsource.datasource import verify_file
 from ecogsource.errors import CorruptDataError, FormatError, GapError, MissingDependencyError
 from ecogsource.io import convert, describe, open_recording
 from tests.io.builders import Edf, Intan, nsx, ramp
@@ -189,11 +190,94 @@ def test_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(group["data"][:], open_recording(path).source.raw[:, :])
     assert group.attrs["Fs"] == 10
     assert json.loads(group.attrs["ecogsource_recording_0"])["format"] == "edf"
-    with pytest.raises(FileExistsError):
-        convert(path, out)
-    convert(path, out, if_exists="replace", chunks=(1, 7))
+    inode = (out / "data").stat().st_ino
+    convert(path, out)
+    assert (out / "data").stat().st_ino == inode
+    for options in ({"if_exists": "raise"}, {"chunks": (1, 7)}):
+        with pytest.raises(
+            FileExistsError, match="exists and is not the result of this conversion"
+        ):
+            convert(path, out, **options)
+    convert(path, out, if_exists="replace", chunks=(1, 7), compression=5)
     assert zarr.open_group(str(out), mode="r")["data"].chunks == (1, 7)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.edf", "a.zarr"]
+    assert visible(tmp_path) == ["a.edf", "a.zarr"]
+    with open_recording(path) as original, open_recording(out) as packed:
+        assert packed.info.format == "zarr"
+        assert packed.info.stream_names == original.info.stream_names
+        np.testing.assert_array_equal(packed.source[:, :], original.source[:, :])
+        assert packed.source.channel_names == original.source.channel_names
+        events = [[(e.time, e.label, e.kind) for e in r.events] for r in (packed, original)]
+        assert events[0] == events[1] != []
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
+
+
+def test_an_interrupted_conversion_to_zarr_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr")
+    from ecogsource.io import zarrfile
+
+    path = Edf(n_records=40).write(tmp_path / "a.edf")
+    written: list[int] = []
+    crc = zarrfile.crc_of
+
+    def breaks(values: np.ndarray) -> int:
+        written.append(values.shape[1])
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return crc(values)
+
+    monkeypatch.setattr(zarrfile, "crc_of", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        convert(path, tmp_path / "a.zarr", chunks=(2, 50))
+    assert visible(tmp_path) == [".a.zarr.ledger", ".a.zarr.partial", "a.edf"]
+    ledger = (tmp_path / ".a.zarr.ledger").read_text().splitlines()
+    assert len(ledger) == 3
+    monkeypatch.setattr(zarrfile, "crc_of", crc)
+    added: list[int] = []
+    add = zarrfile.Ledger.add
+    monkeypatch.setattr(
+        zarrfile.Ledger, "add", lambda self, *a: (added.append(a[1]), add(self, *a))
+    )
+    convert(path, tmp_path / "a.zarr", chunks=(2, 50))
+    assert added[:2] == [2, 3]
+    with open_recording(path) as original, open_recording(tmp_path / "a.zarr") as packed:
+        np.testing.assert_array_equal(packed.source[:, :], original.source[:, :])
+    # What another job left is thrown away; a full disk leaves the old one, and nothing else.
+    monkeypatch.setattr(
+        zarrfile, "crc_of", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    with pytest.raises(OSError, match="No space left"):
+        convert(path, tmp_path / "a.zarr", chunks=(1, 50), if_exists="replace")
+    assert visible(tmp_path) == ["a.edf", "a.zarr"]
+    verify_file(tmp_path / "a.zarr")
+
+
+def test_a_converted_zarr_group_is_verified(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = Edf(n_records=40).write(tmp_path / "a.edf")
+    out = convert(path, tmp_path / "a.zarr", chunks=(2, 50))
+    report = verify_file(out)
+    assert report.sealed
+    assert report.arrays["data"] == -(-open_recording(path).source.shape[1] // 50)
+    group = zarr.open_group(str(out), mode="r+")
+    group["data"][0, 60] += 1
+    with pytest.raises(CorruptDataError, match=r"'data', rows 0:\d+, samples 50:100: the data do"):
+        verify_file(out)
+    other = zarr.open_group(str(tmp_path / "other.zarr"), mode="w")
+    other.attrs["x"] = 1
+    with pytest.raises(FormatError, match="was not written by ecogsource"):
+        verify_file(tmp_path / "other.zarr")
+    with pytest.raises(FormatError, match=r"does not describe a recording.*open_zarr"):
+        open_recording(tmp_path / "other.zarr")
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(FormatError, match="is not a Zarr group"):
+        open_recording(tmp_path / "empty.zarr", format="zarr")
+    with pytest.raises(FormatError, match="was not written by ecogsource"):
+        verify_file(tmp_path / "empty.zarr")
 
 
 def test_descriptions_print_as_tables(tmp_path: Path) -> None:
