@@ -19,9 +19,10 @@ from ecogsource.buffers import Buffer
 from ecogsource.buffers.storage.grid import bounds
 from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
 from ecogsource.buffers.storage.place import Affine, copy_into
+from ecogsource.buffers.storage.threads import run as run_threads
 from ecogsource.errors import CorruptDataError, FormatError
-from ecogsource.indexing import Selection, Selector, as_slice, simplify
-from ecogsource.params import OVERRIDE
+from ecogsource.indexing import Selection, as_slice, simplify
+from ecogsource.params import OVERRIDE, load_params
 
 from .layouts import RecordLayout
 
@@ -89,7 +90,7 @@ class RecordBuffer(Buffer):
 
     def _temporary_bytes(self, selection: Selection) -> int:
         plain = isinstance(selection.selectors[1], range) and not self.layout.packed24
-        return 0 if plain else 2 * TILE * self.map_dtype.itemsize
+        return 0 if plain else 2 * TILE * self.map_dtype.itemsize * load_params().workers
 
     def _read_into(self, selection: Selection, out: np.ndarray) -> None:
         channels, times = selection.selectors
@@ -97,14 +98,17 @@ class RecordBuffer(Buffer):
             out, times = out[..., None], range(times, times + 1)
         if isinstance(channels, int):
             out, channels = out[None], range(channels, channels + 1)
-        affine = self._affine(channels, times)
+        affine = Affine.of(self._scale, Selection((channels, times), out.shape))
         handle = POOL.acquire(self.layout.filename, self._signature)
         try:
             handle.check(self._signature)
             self._fetch(handle, times)
             for first, run in self._runs(channels):
+                if len(run) == len(out):
+                    self._read_run(handle, run, times, out, affine)
+                    break
                 where = slice(first, first + len(run))
-                part = None if affine is None else affine.at((where, slice(None)))
+                part = None if affine is None else affine.at((where, _ALL))
                 self._read_run(handle, run, times, out[where], part)
             handle.touched(out.size * self.layout.stride)
         finally:
@@ -117,9 +121,6 @@ class RecordBuffer(Buffer):
         first = layout.data_start + low // layout.per_record * layout.record_bytes
         end = layout.data_start + ((high - 1) // layout.per_record + 1) * layout.record_bytes
         handle.fetch(first, end - 1, lambda: [(first, end - first)])
-
-    def _affine(self, channels: Selector, times: Selector) -> Affine | None:
-        return Affine.of(self._scale, Selection.of((channels, times)))
 
     def _read_run(
         self,
@@ -134,7 +135,7 @@ class RecordBuffer(Buffer):
         if isinstance(times, range) and times.step < 0:
             times, out = times[::-1], out[:, ::-1]
             if affine is not None:
-                affine = affine.at((slice(None), slice(None, None, -1)))
+                affine = affine.at((_ALL, slice(None, None, -1)))
         step = times.step if isinstance(times, range) and len(times) > 1 else 1
         if isinstance(times, range) and step > 1 and layout.per_record % step == 0:
             # Every step-th number of a record: the same layout, more thinly sampled.
@@ -154,30 +155,48 @@ class RecordBuffer(Buffer):
         self, view: np.ndarray, times: range, out: np.ndarray, affine: Affine | None
     ) -> None:
         """Copy a stretch: the end of a record, whole records, the start of a record."""
-        per_record = view.shape[2]
-        for start, stop in _whole_records(times.start, times.start + len(times), per_record):
+        per_record, begin = view.shape[2], times.start
+        for start, stop in _whole_records(begin, begin + len(times), per_record):
             first, within = divmod(start, per_record)
-            count = max(1, (stop - start) // per_record)
-            length = min(per_record, stop - start)
-            piece = view[first : first + count, :, within : within + length].transpose(1, 0, 2)
-            where = slice(start - times.start, stop - times.start)
-            target = out[:, where].reshape(piece.shape)
-            part = None if affine is None else _split_time(affine, where, piece.shape)
-            for tile in self._tiles(piece.shape):
-                source = piece[:, tile]
-                if self.layout.packed24:
-                    source = np.right_shift(source, 8)
-                everything = tile.stop is None
-                scale = part if part is None or everything else part.at((_ALL, tile, _ALL))
-                _place(target[:, tile], source, scale)
+            where = slice(start - begin, stop - begin)
+            target, part = out, affine
+            if stop - start < len(times):
+                target = out[:, where]
+                part = None if affine is None else affine.at((_ALL, where))
+            if stop - start <= per_record:
+                self._place(target, view[first, :, within : within + stop - start], part)
+            else:
+                count = (stop - start) // per_record
+                self._copy_records(view[first : first + count], target, part)
 
-    def _tiles(self, shape: tuple[int, ...]) -> Iterator[slice]:
-        """Cut along records what is decoded or scaled; plain copies have tiles of their own."""
-        channels, records, length = shape
-        if channels * records * length <= TILE:
-            return iter((_ALL,))
+    def _copy_records(self, records: np.ndarray, out: np.ndarray, affine: Affine | None) -> None:
+        """Copy whole records, some at a time, in threads where there are many."""
+        source = records.transpose(1, 0, 2)
+        target = out.reshape(source.shape)
+        if affine is not None:
+            affine = _split_time(affine, source.shape)
+        channels, count, length = source.shape
         step = max(1, TILE // (channels * length))
-        return (slice(i, i + step) for i in range(0, records, step))
+
+        def copy(start: int) -> None:
+            tile = slice(start, start + step)
+            part = None if affine is None else affine.at((_ALL, tile, _ALL))
+            self._place(target[:, tile], source[:, tile], part)
+
+        run_threads(copy, range(0, count, step), out.nbytes)
+
+    def _place(self, target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
+        """Copy, cast and scale what the cache of a core holds."""
+        if self.layout.packed24:
+            source = np.right_shift(source, 8)
+        if affine is None or target.dtype != affine.dtype:
+            copy_into(target, source, affine)
+            return
+        np.copyto(target, source, casting="unsafe")
+        if affine.offset is not None:
+            np.add(target, affine.offset, out=target)
+        if affine.factor is not None:
+            np.multiply(target, affine.factor, out=target)
 
     def _runs(self, channels: range | np.ndarray) -> Iterator[tuple[int, range]]:
         """Cut chosen channels into runs of equal distance: position of the first, byte offsets."""
@@ -218,18 +237,6 @@ def _view(handle: Handle, layout: RecordLayout, run: range) -> np.ndarray:
     )
 
 
-def _place(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
-    """Copy, cast and scale one tile."""
-    if affine is None or target.dtype != affine.dtype:
-        copy_into(target, source, affine)
-        return
-    np.copyto(target, source, casting="unsafe")
-    if affine.offset is not None:
-        np.add(target, affine.offset, out=target)
-    if affine.factor is not None:
-        np.multiply(target, affine.factor, out=target)
-
-
 def _cut_runs(chosen: list[int]) -> Iterator[tuple[int, range]]:
     """Cut a list of byte offsets into arithmetic progressions."""
     first = 0
@@ -251,14 +258,14 @@ def _whole_records(start: int, stop: int, per_record: int) -> Iterator[tuple[int
     return ((low, high) for low, high in pairwise(edges) if low < high)
 
 
-def _split_time(affine: Affine, where: slice, shape: tuple[int, ...]) -> Affine:
-    """Give the scale of a stretch the axes channels, records, numbers."""
+def _split_time(affine: Affine, shape: tuple[int, ...]) -> Affine:
+    """Give the scale of whole records the axes channels, records, numbers."""
 
     def split(value: np.ndarray | None) -> np.ndarray | None:
-        if value is None or value.size == 1:
+        if value is None or value.ndim == 0:
             return value
         if value.shape[1] == 1:
             return value[:, :, None]
-        return value[:, where].reshape(value.shape[0], *shape[1:])
+        return value.reshape(value.shape[0], *shape[1:])
 
     return Affine(split(affine.offset), split(affine.factor), affine.dtype)

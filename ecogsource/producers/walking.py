@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from ecogsource.buffers import Buffer, SelectedBuffer
-from ecogsource.indexing import Selection
+from ecogsource.datasource.blockmemory import BlockMemory
 from ecogsource.producers.windows import Windows, window_selection
 
 if TYPE_CHECKING:
@@ -73,13 +73,16 @@ def as_walker(origin: Origin, axis: int) -> Walker | None:
 def _read_windows(
     buffer: Buffer, axis: int, windows: Sequence[slice], prefetch: int | None
 ) -> Iterator[np.ndarray]:
-    def prepare(window: slice) -> tuple[Selection, np.ndarray]:
-        selection = window_selection(buffer.shape, axis, window)
-        return selection, np.empty(selection.shape, buffer.dtype)
+    # Memory that a chunk has left is used again: getting it from the system costs as much as a
+    # fast read. It is asked for when a chunk is read, not when it is announced; by then whoever
+    # goes through the chunks has let go of the one before.
+    memory = BlockMemory()
 
-    def fill(prepared: tuple[Selection, np.ndarray]) -> np.ndarray:
-        buffer.read_into(*prepared)
-        return prepared[1]
+    def fill(window: slice) -> np.ndarray:
+        selection = window_selection(buffer.shape, axis, window)
+        chunk = memory.empty(selection.shape, buffer.dtype)
+        buffer.read_into(selection, chunk)
+        return chunk
 
     if prefetch is None and not is_on_disk(buffer):
         prefetch = 0
@@ -88,7 +91,7 @@ def _read_windows(
         reading, using = 0.0, 0.0
         while done < len(windows) and reading < _TRIAL:
             start = perf_counter()
-            chunk = fill(prepare(windows[done]))
+            chunk = fill(windows[done])
             ready = perf_counter()
             yield chunk
             del chunk
@@ -97,9 +100,7 @@ def _read_windows(
                 using += perf_counter() - ready
             done += 1
         prefetch = int(min(reading, using) > _HANDING_OVER * (done - 1))
-    # Who goes through the chunks allocates them: memory that goes from thread to thread is given
-    # back to the system each time, and getting it again costs as much as a fast read.
-    rest = map(prepare, islice(windows, done, None))
+    rest = islice(windows, done, None)
     if prefetch and done < len(windows):
         from ecogsource.datasource.prefetch import read_ahead
 
@@ -107,9 +108,9 @@ def _read_windows(
         nbytes = size * buffer.dtype.itemsize
         yield from read_ahead(fill, rest, depth=prefetch, nbytes=nbytes)
         return
-    for prepared in rest:
+    for window in rest:
         # Not by map(), which would take a StopIteration of a reader for the end of the data.
-        yield fill(prepared)
+        yield fill(window)
 
 
 def is_on_disk(buffer: Any) -> bool:
