@@ -133,8 +133,8 @@ class _Search:
 
     def _ordered(self, recording: Any, remarks: list[str]) -> Any:
         """Return the main stream of a recording; a flat one in the order it is likely to have."""
-        from ecogsource.demos.order import in_order, likely_order
         from ecogsource.io.layouts import FlatLayout
+        from ecogsource.io.order import in_order, likely_order
 
         source = recording.source
         segments = recording.info.stream(None).segments

@@ -18,6 +18,7 @@ from ecogsource.errors import DataPathError, FormatError
 from ._text import read_text, whole_frames
 from .info import RecordingInfo, Segment, StreamInfo
 from .layouts import FlatLayout
+from .order import order_warnings
 
 __all__ = ["matches", "read_info"]
 
@@ -38,7 +39,7 @@ def _json_of(path: Path, recording: str) -> Path:
     return path.parent / f"{recording}.experiment.json"
 
 
-def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
+def read_info(path: str | Path, *, order: str | None = None) -> RecordingInfo:
     """Describe one data file.
 
     Parameters
@@ -47,7 +48,7 @@ def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
         The file.
     order : {'samples', 'channels'}
         Whether the file goes sample by sample, as it should, or channel by channel, as some
-        published files do.
+        published files do. Where nobody says, a warning tells if it looks like the latter.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
         If the file's name or the JSON is not as expected.
     """
     path = Path(path)
-    if order not in _ORDERS:
+    if order not in (None, *_ORDERS):
         raise FormatError(f"order must be 'samples' or 'channels', got {order!r}")
     match = _NAME.match(path.name)
     if match is None:
@@ -81,6 +82,9 @@ def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
     electrodes = drive["electrodes"]
     n = len(electrodes)
     frames, warnings = whole_frames(path, n * dtype.itemsize)
+    layout = FlatLayout(str(path), dtype, (n, frames), _ORDERS[order or "samples"])
+    if order is None:
+        warnings += order_warnings(layout)
     names = [str(electrode.get("label", i)) for i, electrode in enumerate(electrodes)]
     places = [electrode.get("position", {}) for electrode in electrodes]
     known = all("row" in place and "col" in place for place in places)
@@ -90,7 +94,7 @@ def read_info(path: str | Path, *, order: str = "samples") -> RecordingInfo:
         None if fs is None else float(fs),
         tuple(names),
         ("",) * n,
-        (Segment(FlatLayout(str(path), dtype, (n, frames), _ORDERS[order])),),
+        (Segment(layout),),
         channel_info={k: tuple(p[k] for p in places) for k in ("row", "col")} if known else {},
     )
     return RecordingInfo(str(path), "aolab", (stream,), experiment, warnings=warnings)

@@ -15,6 +15,7 @@ from ecogsource.errors import CorruptDataError, FormatError
 from ._text import read_text, whole_frames
 from .info import RecordingInfo, Segment, StreamInfo
 from .layouts import FlatLayout
+from .order import order_warnings
 
 __all__ = ["read_info"]
 
@@ -49,7 +50,8 @@ def read_info(
         Sampling rate in Hz.
     order : {'samples', 'channels'}
         Whether the file goes sample by sample (the default; also ``'C'``, as the order of an
-        array of samples x channels) or channel by channel (also ``'F'``).
+        array of samples x channels) or channel by channel (also ``'F'``). Where nobody says, some
+        samples are looked at, and a warning tells if they look like the other one.
     offset : int
         Bytes before the first number.
     gain : float or array_like, optional
@@ -77,7 +79,8 @@ def read_info(
         )
     kind = _dtype(dtype)
     n = int(side.get("n_channels", 1)) if n_channels is None else int(n_channels)
-    order = side.get("order", "samples") if order is None else order
+    order = side.get("order") if order is None else order
+    said, order = order is not None, order or "samples"
     skip = int(side.get("offset", 0)) if offset is None else int(offset)
     if order not in _ORDERS or n < 1 or skip < 0:
         raise FormatError(
@@ -86,6 +89,8 @@ def read_info(
         )
     frames, warnings = whole_frames(path, kind.itemsize * n, skip)
     layout = FlatLayout(str(path), kind, (n, frames), _ORDERS[order], skip)
+    if not said:
+        warnings += order_warnings(layout)
     fs = side.get("fs") if fs is None else fs
     gain = side.get("units_scale") if gain is None else gain
     stream = _stream(layout, fs, units or side.get("units"), gain)

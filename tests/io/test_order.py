@@ -9,9 +9,9 @@ import pytest
 
 from ecogsource.datasource import MappedSource
 from ecogsource.demos.noise import PinkNoise
-from ecogsource.demos.order import in_order, likely_order, smoothness
 from ecogsource.io import open_recording
 from ecogsource.io.layouts import FlatLayout
+from ecogsource.io.order import in_order, likely_order, order_warnings, smoothness
 
 
 def waves(n_channels: int = 40, n_samples: int = 5000) -> np.ndarray:
@@ -59,3 +59,31 @@ def test_smoothness_of_noise_ramps_and_constants() -> None:
     assert smoothness(np.cumsum(noise, axis=1)) > 0.9
     assert smoothness(np.arange(100, dtype=np.uint8)[None]) > 0.9
     assert smoothness(np.ones((2, 50))) == 0.0
+
+
+@pytest.mark.parametrize("true", ["samples", "channels"])
+def test_who_does_not_say_the_order_is_warned(
+    tmp_path: Path, true: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = waves()
+    (values.T if true == "samples" else values).tofile(tmp_path / "a.dat")
+    facts = {"dtype": "float32", "n_channels": len(values)}
+    with open_recording(tmp_path / "a.dat", **facts) as recording:
+        warned = [text for text in recording.info.warnings if "probably stored so" in text]
+    assert len(warned) == (true == "channels")
+    if warned:
+        assert "order='channels' reads it so; order='samples' says it is right" in warned[0]
+        assert warned[0] in caplog.text
+    with open_recording(tmp_path / "a.dat", order="samples", **facts) as recording:
+        assert recording.info.warnings == ()
+
+
+def test_the_real_file_that_goes_channel_after_channel(shared_data: Path) -> None:
+    (path,) = (shared_data / "flat" / "peslab").glob("*.dat")
+    with open_recording(path) as recording:
+        assert any("order='channels' reads it so" in text for text in recording.info.warnings)
+
+
+def test_a_file_that_cannot_be_looked_at_gets_no_warning(tmp_path: Path) -> None:
+    layout = FlatLayout(str(tmp_path / "absent.dat"), np.dtype("f4"), (4, 100), "F")
+    assert order_warnings(layout) == ()

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecogsource.datasource import MappedSource
-from ecogsource.io.layouts import FlatLayout
 
-__all__ = ["in_order", "likely_order", "smoothness"]
+from .layouts import FlatLayout
+
+__all__ = ["in_order", "likely_order", "order_warnings", "smoothness"]
 
 ROUGH, SMOOTH = 0.3, 0.6
 """Below the one a signal is like noise, above the other it is not."""
@@ -91,3 +92,29 @@ def likely_order(source: MappedSource, layout: FlatLayout) -> str:
         return opened
     swapped = in_order(source, layout, other)
     return other if smoothness(swapped[stretch]) > SMOOTH else opened
+
+
+def order_warnings(layout: FlatLayout) -> tuple[str, ...]:
+    """Say so if a flat file, opened as nobody said, reads as noise and the other way does not.
+
+    Parameters
+    ----------
+    layout : FlatLayout
+        Where its numbers are.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or none. A file that cannot be read is for its reader to complain about.
+    """
+    try:
+        order = likely_order(MappedSource(layout.open()), layout)
+    except (OSError, ValueError):
+        return ()
+    if layout.order == ORDERS[order]:
+        return ()
+    one, other = ("channel", "sample") if order == "channels" else ("sample", "channel")
+    return (
+        f"read {other} after {other} this is noise, read {one} after {one} it is smooth: it was "
+        f"probably stored so. order={order!r} reads it so; order='{other}s' says it is right",
+    )
