@@ -279,7 +279,12 @@ def _from_path(data: Any, request: Request) -> Buffer:
             raise FormatError(f"{str(path)!r} is no NumPy file: {error}") from error
         return ArrayBuffer(array, writeable=False)
     from ecogsource.io import open_recording
+    from ecogsource.producers.saving import saved
 
+    if request.kwargs.keys() <= {"dataset"}:
+        buffer = saved(path, request.kwargs.get("dataset"))
+        if buffer is not None:
+            return buffer
     return as_buffer(open_recording(path, **request.kwargs).source)
 
 

@@ -1,4 +1,4 @@
-"""Writing producers to files."""
+"""Writing producers to files, and finding again what was written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecogsource.buffers import HDF5Buffer
+from ecogsource.buffers.storage.h5file import open_file
 from ecogsource.datasource.origin import files_of
 from ecogsource.errors import FormatError
 from ecogsource.producers.windows import along
@@ -16,7 +18,44 @@ from ecogsource.safefile import atomic_path
 if TYPE_CHECKING:
     from ecogsource.producers.core import Producer
 
-__all__ = ["save"]
+__all__ = ["save", "saved"]
+
+# Attribute of datasets that were written here: they come back axis for axis, whatever their shape.
+_MARK = "ecogsource_producer"
+_HDF5 = (".h5", ".hdf", ".hdf5")
+
+
+def saved(path: Path, dataset: str | None) -> HDF5Buffer | None:
+    """Open what :func:`save` wrote to an HDF5 file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Any path.
+    dataset : str, optional
+        Name of the dataset; by default the only one that was written by :func:`save`.
+
+    Returns
+    -------
+    HDF5Buffer or None
+        None if the file holds nothing that was written here, or is no HDF5 file.
+    """
+    import h5py
+
+    if path.suffix.lower() not in _HDF5 or not path.is_file() or not h5py.is_hdf5(path):
+        return None
+    marked: list[str] = []
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and _MARK in item.attrs:
+            marked.append(name)
+
+    with open_file(str(path)) as file:
+        if dataset is None:
+            file.visititems(note)
+        elif dataset in file:
+            note(dataset, file[dataset])
+    return HDF5Buffer.from_path(path, marked[0]) if len(marked) == 1 else None
 
 
 def save(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any]) -> Path:
@@ -53,6 +92,7 @@ def _write_hdf5(pro: Producer, path: Path, dataset: str, attributes: Mapping[str
 
     with h5py.File(path, "w") as file:
         target = file.create_dataset(dataset, pro.shape, pro.dtype)
+        target.attrs[_MARK] = 1
         target.attrs.update(attributes)
         for window, chunk in pro._pass():
             target[along(pro._axis, pro.ndim, window)] = chunk

@@ -174,6 +174,9 @@ def narrow(origin: Origin, axis: int, positions: range) -> Origin:
     """
     if positions == range(origin.shape[axis]):
         return origin
+    if not positions and positions.step == 1:
+        # A slice whose end lies before its start is as empty as any other.
+        positions = range(positions.start, positions.start)
     if not isinstance(origin, Buffer):
         return origin.between(positions)
     if positions.step == 1 and as_walker(origin, axis) is not None:

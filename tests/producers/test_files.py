@@ -42,6 +42,29 @@ def test_names_and_attributes(tmp_path):
         producer(X, 300, 0).to_file(tmp_path / "x.txt")
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".h5"])
+@pytest.mark.parametrize("dtype", ["i2", "f4", ">i4", "c16", "?", "u8"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((5000, 4), 0), ((700,), 0), ((3, 500, 2), 1), ((4, 0), -1), ((0, 4), -1), ((2, 1), 0)],
+)
+def test_any_array_comes_back_as_it_was(suffix, dtype, shape, axis, tmp_path):
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    path = producer(array, 300, axis).to_file(tmp_path / f"x{suffix}")
+    check(producer(path, 299, axis), array.astype(array.dtype.newbyteorder("=")))
+
+
+def test_what_the_caller_says_of_a_file_counts(tmp_path):
+    path = producer(X.T, 300, 0).to_file(tmp_path / "x.h5")
+    check(producer(path, 300, 0), X.T)
+    check(producer(path, 300, 0, dataset="data"), X.T)
+    check(producer(path, 300, -1, transpose=True), X)
+    with h5py.File(path, "a") as file:
+        file["more"] = X[:, :100]
+    check(producer(path, 300, 0), X.T)
+    check(producer(path, 300, -1, dataset="more"), X[:, :100])
+
+
 def test_a_failure_leaves_the_old_file_alone(tmp_path):
     path = producer(X, 300, -1).to_file(tmp_path / "x.npy")
 
