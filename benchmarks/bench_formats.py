@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ecogsource._machine import peak_memory
 from ecogsource.io import open_recording
 from ecogsource.io.edf import Reader
 from tests.io import builders
@@ -238,15 +238,16 @@ SCANNERS: dict[str, Callable[[Path, int, int], Scanner]] = {
 
 
 _OPEN = """
-import resource, sys, time
+import sys, time
+from ecogsource._machine import peak_memory
 from ecogsource.io import open_recording
 open_recording(sys.argv[2]).source[:, :10]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 start = time.perf_counter()
 source = open_recording(sys.argv[1]).source
 print(1000 * (time.perf_counter() - start))
 source[:, 10**6 : 10**6 + 10]
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak_memory() - before) / 2**20)
 """
 
 
@@ -330,5 +331,5 @@ def bdf_rows(path: Path, repeats: int) -> Iterator[Row]:
 def summary(rows: list[Row]) -> list[str]:
     """Say how many comparisons reach their target, and what this process used."""
     reached = sum(bool(r["reached"]) for r in rows)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / 2**20
     return [f"{reached} of {len(rows)} reached; peak memory {peak:.0f} MB"]

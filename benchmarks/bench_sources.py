@@ -6,7 +6,6 @@ The machine's speed drifts, so ours and the peer take turns and the best of each
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 from scipy import signal
 
+from ecogsource._machine import peak_memory
 from ecogsource.buffers import FlatBuffer, HDF5Buffer, clear_chunk_cache
 from ecogsource.datasource import MappedSource
 from ecogsource.datasource.resample import downsample_to_file
@@ -234,8 +234,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
     else:
         seconds = filter_scipy(path, int(channels), int(samples))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(seconds, peak)
+    print(seconds, peak_memory() / 2**20)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +154,32 @@ def available_cores(root: Path = _ROOT) -> int:
         if quota is not None and period and quota > 0:
             cores = min(cores, quota / period)
     return max(1, math.ceil(cores))
+
+
+def peak_memory(root: Path = _ROOT) -> int:
+    """Tell the most memory that this process ever occupied.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that stands for ``/``.
+
+    Returns
+    -------
+    int
+        Bytes of resident memory, mapped pages of files included. On Linux since the program was
+        started: ``getrusage`` also counts what the process held before, as the copy of its parent.
+    """
+    for line in _read_text(root / "proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows counts it elsewhere.
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kibibytes, macOS bytes.
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
 def _group_folders(controller: str, root: Path) -> Iterator[Path]:

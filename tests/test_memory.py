@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -256,3 +258,13 @@ def test_large_requests_are_held_against_what_is_free(free):
     check_allocation(75_000_000, shape=(75_000_000,), dtype="int8")
     with pytest.raises(MemoryBlowOutError, match=r"75% of the memory that is free.*4 GB"):
         check_allocation(75_000_001, shape=(75_000_001,), dtype="int8")
+
+
+def test_peak_memory_does_not_count_what_the_parent_held(tmp_path) -> None:
+    ballast = np.ones(300 << 17)  # 300 MiB
+    script = "from ecogsource._machine import peak_memory as p; a = b'x' * (40 << 20); print(p())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert _machine.peak_memory() > ballast.nbytes
+    assert 40 << 20 < int(done.stdout) < 250 << 20
+    elsewhere = _machine.peak_memory(tmp_path)  # no /proc: what the system's own call counts
+    assert 20 << 20 < elsewhere < 1 << 40

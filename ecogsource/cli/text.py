@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["duration", "indented", "peak_memory", "say", "table"]
+__all__ = ["duration", "indented", "say", "table"]
 
 WIDTH = 100
 
@@ -62,16 +62,3 @@ def duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1e3:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process ever occupied, in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows counts it elsewhere.
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kibibytes, macOS bytes.
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

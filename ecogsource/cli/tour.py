@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecogsource.cli.text import duration, indented, peak_memory, say
+from ecogsource._machine import peak_memory
+from ecogsource.cli.text import duration, indented, say
 from ecogsource.errors import MemoryBlowOutError, MissingDependencyError
 from ecogsource.memory import format_bytes
 from ecogsource.params import OVERRIDE, load_params

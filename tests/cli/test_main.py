@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ecogsource.cli import build_parser, main
-from ecogsource.cli.text import duration, indented, peak_memory, table
+from ecogsource.cli.text import duration, indented, table
 from ecogsource.errors import DataPathError
 from ecogsource.params import OVERRIDE, user_config_path
 
@@ -201,7 +201,3 @@ def test_long_lines_are_wrapped_and_short_ones_left_alone() -> None:
     assert lines[0] == "    a    b"
     assert len(lines) == 4
     assert max(map(len, lines)) <= 100
-
-
-def test_peak_memory_is_of_this_process() -> None:
-    assert 20e6 < peak_memory() < 20e9

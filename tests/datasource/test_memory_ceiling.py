@@ -16,9 +16,10 @@ WORKS = ["mirror turned", "down", "filter"] + (["mirror", "down turned"] if NIGH
 
 # The file is sparse: its zeros take no disk, and reading them is fast.
 CHILD = """
-import resource, sys
+import sys
 import numpy as np, h5py, scipy.signal
 from pathlib import Path
+from ecogsource._machine import peak_memory
 from ecogsource.buffers import FlatBuffer
 from ecogsource.datasource import MappedSource
 from ecogsource.datasource.resample import downsample_to_file
@@ -35,7 +36,7 @@ elif work.startswith("filter"):
     source.filter_array(out=out, design_kwargs={"lo": 1, "hi": 200, "order": 1})
 else:
     source.mirror(filename=out, writeable=False)
-sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+sys.stdout.write(str(peak_memory() >> 20))
 """
 
 

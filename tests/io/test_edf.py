@@ -343,15 +343,16 @@ def test_real_files_by_two_other_readers(shared_data: Path) -> None:
 # -- cost ------------------------------------------------------------------------------------------
 
 _OPEN = """
-import sys, resource
+import sys
+from ecogsource._machine import peak_memory
 from ecogsource.io import open_recording
 open_recording(sys.argv[2]).close()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 with open_recording(sys.argv[1]) as recording:
     assert recording.source.shape[1] == int(sys.argv[3])
     recording.source[:, 10**8 : 10**8 + 100]
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert after - before < 20_000, (before, after)
+after = peak_memory()
+assert after - before < 20 * 2**20, (before, after)
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -25,10 +26,7 @@ def from_array(chunksize: int) -> Producer:
 
 def from_parts(chunksize: int) -> Producer:
     cuts = (0, 1, 150, 399, LENGTH)
-    parts = [
-        ArrayBuffer(X[:, a:b].copy(), writeable=False)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    parts = [ArrayBuffer(X[:, a:b].copy(), writeable=False) for a, b in itertools.pairwise(cuts)]
     return producer(parts, chunksize, -1)
 
 
