@@ -28,14 +28,16 @@ Row = dict[str, Any]
 
 
 def recording(path: Path, channels: int, samples: int, dtype: str) -> Path:
-    """Write a flat channels x time file of noise, once."""
+    """Write a flat channels x time file of slow waves, each channel with noise of its own, once."""
     if path.exists() and path.stat().st_size == channels * samples * np.dtype(dtype).itemsize:
         return path
-    noise = np.random.default_rng(0).standard_normal(samples).cumsum()
-    noise = 1000 * (noise / np.abs(noise).max()) + 20 * np.random.default_rng(1).random(samples)
+    rng = np.random.default_rng(0)
+    wave = rng.standard_normal(samples).cumsum()
+    wave *= 1000 / np.abs(wave).max()
     with open(path, "wb") as file:
         for channel in range(channels):
-            file.write(np.roll(noise, 97 * channel).astype(dtype).tobytes())
+            noise = 20 * rng.random(samples)
+            file.write((np.roll(wave, 97 * channel) + noise).astype(dtype).tobytes())
     return path
 
 
@@ -65,7 +67,7 @@ def row(work: str, ours: float, peer: str, theirs: float, target: float, note: s
 
 def bench_prefetch(folder: Path, *, smoke: bool) -> Row:
     """Walk over a gzip file while a one-core computation takes as long as the reading."""
-    channels, samples = (16, 100_000) if smoke else (64, 2_000_000)
+    channels, samples = (16, 100_000) if smoke else (64, 3_000_000)
     path = folder / f"prefetch_{channels}x{samples}.h5"
     if not path.exists():
         flat = recording(folder / f"p_{channels}x{samples}.dat", channels, samples, "int16")

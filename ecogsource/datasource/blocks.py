@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ecogsource.buffers.storage.cache import passing_through
 from ecogsource.indexing import BlockPlan, plan_blocks
 from ecogsource.memory import effective_limit
 
@@ -128,6 +129,7 @@ class WalkingMixin:
             self,
             ((slice(None), time) for time in times),
             block_bytes=longest * self.shape[0] * self.dtype.itemsize,
+            once=not overlap,
             ahead=Ahead(prefetch, backend, timeout),
             return_slice=return_slice,
         )
@@ -170,6 +172,7 @@ class WalkingMixin:
             self,
             ((row, slice(None)) for row in rows),
             block_bytes=min(rows.block_length, len(self)) * self.shape[1] * self.dtype.itemsize,
+            once=True,
             ahead=Ahead(prefetch, backend, timeout),
             return_slice=return_slice,
         )
@@ -224,19 +227,25 @@ def walk(
     indices: Iterator[tuple[slice, slice]],
     *,
     block_bytes: int,
+    once: bool,
     ahead: Ahead,
     return_slice: bool,
 ) -> Iterator[Any]:
-    """Read one index after the other, the next ones in the background if that pays."""
+    """Read one index after the other, the next ones in the background if that pays.
+
+    `once` says that no two indices select the same element.
+    """
     depth = _depth(source, block_bytes, ahead)
+    walked = source.shape[0] * source.shape[1] if once else 0
     if depth < 1:
         for index in indices:
-            block: np.ndarray = source.read(index)
+            with passing_through(walked):
+                block: np.ndarray = source.read(index)
             yield (block, index) if return_slice else block
         return
     from ecogsource.datasource.prefetch import background_reader, read_ahead
 
-    reader = background_reader(source, ahead.backend, ahead.timeout)
+    reader = background_reader(source, ahead.backend, ahead.timeout, walked)
     wanted, places = itertools.tee(indices)
     blocks = read_ahead(source.read, wanted, depth=depth, nbytes=block_bytes, reader=reader)
     with closing(reader), closing(blocks):  # type: ignore[type-var]

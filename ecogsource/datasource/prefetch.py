@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ecogsource.buffers.storage.cache import passing_through
 from ecogsource.datasource.blockmemory import BlockMemory, form_of
 from ecogsource.datasource.processing import ProcessingMixin
 from ecogsource.indexing import normalize_index
@@ -62,10 +63,15 @@ class ThreadReader:
         allocates the array and the reader fills it.
     recycle : bool
         Use the memory of results again that nobody looks at any more; see `BlockMemory`.
+    walked : int
+        Size of the walk that this reader reads for; see `passing_through`.
     """
 
-    def __init__(self, read: Callable[..., NDArray[Any]], *, recycle: bool = False) -> None:
+    def __init__(
+        self, read: Callable[..., NDArray[Any]], *, recycle: bool = False, walked: int = 0
+    ) -> None:
         self._read = read
+        self._walked = walked
         self._memory = BlockMemory() if recycle else None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ecogsource-ahead")
 
@@ -74,9 +80,13 @@ class ThreadReader:
         context = contextvars.copy_context()
         form = _form_of(self._read, index)
         if form is None:
-            return self._pool.submit(context.run, self._read, index)
+            return self._pool.submit(context.run, self._fetch, index)
         out = np.empty(*form) if self._memory is None else self._memory.empty(*form)
-        return self._pool.submit(context.run, self._read, index, out)
+        return self._pool.submit(context.run, self._fetch, index, out)
+
+    def _fetch(self, *arguments: Any) -> NDArray[Any]:
+        with passing_through(self._walked):
+            return self._read(*arguments)
 
     def close(self) -> None:
         """Drop what was not begun. Never waits: it may run inside a garbage collection."""
@@ -158,7 +168,7 @@ def read_ahead(
             background.close()
 
 
-def background_reader(source: Any, backend: str, timeout: float | None) -> Reader:
+def background_reader(source: Any, backend: str, timeout: float | None, walked: int) -> Reader:
     """Make what reads blocks of a source ahead, each into the memory of one that is done with.
 
     Parameters
@@ -169,12 +179,14 @@ def background_reader(source: Any, backend: str, timeout: float | None) -> Reade
         Who reads.
     timeout : float, optional
         Seconds that a reading process may take for one block.
+    walked : int
+        Number of elements of all blocks, if each is read once; see `passing_through`.
     """
     if backend == "thread":
-        return ThreadReader(source.read, recycle=True)
+        return ThreadReader(source.read, recycle=True, walked=walked)
     from ecogsource.datasource.process_reader import ProcessReader
 
-    return ProcessReader(source, timeout=timeout, recycle=True)
+    return ProcessReader(source, timeout=timeout, recycle=True, walked=walked)
 
 
 class SliceCache:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecogsource.buffers import HDF5Buffer
+from ecogsource.buffers.storage.cache import passing_through
 from ecogsource.datasource.blockmemory import BlockMemory, form_of
 from ecogsource.datasource.origin import leaf_buffers
 from ecogsource.datasource.shared import SharedArray, new_shared
@@ -79,6 +80,8 @@ class ProcessReader:
         Seconds that one slice may take, the start of the process included; default 120.
     recycle : bool
         Use the memory of results again that nobody looks at any more; see `BlockMemory`.
+    walked : int
+        Size of the walk that this reader reads for; see `passing_through`.
 
     Raises
     ------
@@ -92,7 +95,12 @@ class ProcessReader:
     """
 
     def __init__(
-        self, source: ElectrodeDataSource, *, timeout: float | None = None, recycle: bool = False
+        self,
+        source: ElectrodeDataSource,
+        *,
+        timeout: float | None = None,
+        recycle: bool = False,
+        walked: int = 0,
     ) -> None:
         for leaf in leaf_buffers(source.data_buffer):
             if isinstance(leaf, HDF5Buffer) and leaf.writeable:
@@ -101,6 +109,7 @@ class ProcessReader:
                     "it: use the 'thread' backend, or open the file for reading only"
                 )
         self._source = source
+        self._walked = walked
         self._timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._memory = BlockMemory(new_shared) if recycle else None
         self._asked: deque[_Slice] = deque()
@@ -130,7 +139,7 @@ class ProcessReader:
         target: Any = new_shared(*form) if self._memory is None else self._memory.empty(*form)
         asked = _Slice(self, target)
         try:
-            connection.send((index, target.name_and_form(), keep, dict(OVERRIDE)))
+            connection.send((index, target.name_and_form(), keep, self._walked, dict(OVERRIDE)))
         except OSError as error:
             raise self._died() from error
         self._asked.append(asked)
@@ -250,14 +259,14 @@ def _serve(connection: Connection, source: ElectrodeDataSource) -> None:
         if connection not in wait([connection, *sentinels]):
             return
         try:
-            index, form, keep, overrides = connection.recv()
+            index, form, keep, walked, overrides = connection.recv()
         except (EOFError, OSError):
             return
         answer: tuple[BaseException, str] | None = None
         target = None
         try:
             target = _attach(form, attached if keep else None)
-            with OVERRIDE.set(**overrides), source.big_slices():
+            with OVERRIDE.set(**overrides), source.big_slices(), passing_through(walked):
                 source.read(index, out=np.asarray(target))
         except Exception as error:
             answer = (error, traceback.format_exc())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from ecogsource.buffers import Buffer, SelectedBuffer
+from ecogsource.buffers.storage.cache import passing_through
 from ecogsource.datasource.blockmemory import BlockMemory
 from ecogsource.producers.windows import Windows, window_selection
 
@@ -77,11 +78,14 @@ def _read_windows(
     # fast read. It is asked for when a chunk is read, not when it is announced; by then whoever
     # goes through the chunks has let go of the one before.
     memory = BlockMemory()
+    apart = len(windows) < 2 or windows[0].stop <= windows[1].start
+    walked = buffer.size if apart else 0
 
     def fill(window: slice) -> np.ndarray:
         selection = window_selection(buffer.shape, axis, window)
         chunk = memory.empty(selection.shape, buffer.dtype)
-        buffer.read_into(selection, chunk)
+        with passing_through(walked):
+            buffer.read_into(selection, chunk)
         return chunk
 
     if prefetch is None and not is_on_disk(buffer):

@@ -20,6 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecogsource import producer
+from ecogsource.buffers import HDF5Buffer, chunk_cache_info, clear_chunk_cache
 from ecogsource.datasource import ElectrodeDataSource, MappedSource, PlainArraySource
 from ecogsource.datasource.prefetch import SliceCache, read_ahead
 from ecogsource.datasource.shared import shared_copy, shared_empty
@@ -366,3 +368,39 @@ sys.exit(0 if good else 10 + status)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False, timeout=120)
     assert done.returncode == 0
+
+
+WALKS = {
+    "blocks": lambda source, length: source.iter_blocks(length, prefetch=0),
+    "blocks ahead": lambda source, length: source.iter_blocks(length, prefetch=2),
+    "producer": lambda source, length: producer(source, length, -1),
+    "producer ahead": lambda source, length: producer(source, length, -1, prefetch=2),
+}
+
+
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+def test_a_walk_keeps_only_chunks_that_it_needs_again(
+    tmp_path: Path, walk: Callable[[MappedSource, int], Iterator[Any]]
+) -> None:
+    """Unless the cache holds everything: then the next walk decodes nothing."""
+    truth = np.arange(16 * 10_000, dtype="i2").reshape(16, -1)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=truth, chunks=(8, 1000), compression="gzip", shuffle=True)
+    source = MappedSource(HDF5Buffer.from_path(tmp_path / "a.h5", "x"))
+    with OVERRIDE.set(chunk_cache=truth.nbytes - 1):
+        for length, kept in ((1000, 0), (1500, 6)):
+            clear_chunk_cache()
+            start = 0
+            for block in walk(source, length):
+                np.testing.assert_array_equal(block, truth[:, start : start + length])
+                start += block.shape[1]
+            assert start == 10_000
+            info = chunk_cache_info()
+            # Blocks of 1500 samples share every third chunk.
+            assert (info.chunks, info.misses) == (kept, 20)
+    with OVERRIDE.set(chunk_cache=truth.nbytes):
+        clear_chunk_cache()
+        for _ in range(2):
+            for _ in walk(source, 1000):
+                pass
+        assert chunk_cache_info()[:2] == (20, 20)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,11 +16,22 @@ from ecogsource.buffers.storage.handles import Signature
 from ecogsource.buffers.storage.shuffle import Shuffled
 from ecogsource.params import load_params
 
-__all__ = ["CACHE", "CacheInfo", "ChunkCache", "chunk_cache_info", "clear_chunk_cache"]
+__all__ = [
+    "CACHE",
+    "CacheInfo",
+    "ChunkCache",
+    "chunk_cache_info",
+    "clear_chunk_cache",
+    "passing",
+    "passing_through",
+]
 
 Owner: TypeAlias = "tuple[str, str, Signature | None]"
 Key: TypeAlias = tuple[Owner, int]
 Chunk: TypeAlias = "np.ndarray | Shuffled"
+
+
+_PASSING: ContextVar[int] = ContextVar("ecogsource_passing", default=0)
 
 
 class CacheInfo(NamedTuple):
@@ -109,6 +123,30 @@ class ChunkCache:
 
 
 CACHE = ChunkCache()
+
+
+@contextmanager
+def passing_through(size: int) -> Iterator[None]:
+    """Tell the reads inside that they are part of one walk, which needs no element twice.
+
+    Parameters
+    ----------
+    size : int
+        Number of elements that are walked over. If the cache can hold them all, nothing changes:
+        the next walk finds them there. Else a chunk that this walk has used whole would be pushed
+        out before anybody asked for it again, and its memory is better used for the next one.
+    """
+    token = _PASSING.set(size)
+    try:
+        yield
+    finally:
+        _PASSING.reset(token)
+
+
+def passing() -> int:
+    """Return the size of the walk that a read belongs to, else 0."""
+    return _PASSING.get()
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CACHE._after_fork)

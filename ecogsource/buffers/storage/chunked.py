@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecogsource.buffers.storage.cache import CACHE
+from ecogsource.buffers.storage.cache import CACHE, passing
 from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
 from ecogsource.buffers.storage.grid import (
     Key,
@@ -194,11 +194,12 @@ class ChunkedStorage:
     ) -> Callable[[_Cell], None]:
         """Return what reads one chunk of a dataset with filters.
 
-        A read that decodes a large part of what the cache may hold does not flood it: it keeps only
-        the chunks at its borders, which its neighbours will ask for.
+        A read that decodes a large part of what the cache may hold does not flood it, nor does a
+        walk over more than that: they keep only the chunks at their borders, which their
+        neighbours will ask for.
         """
         limit = load_params().chunk_cache
-        flood = nbytes > limit * FLOOD
+        flood = nbytes > limit * FLOOD or passing() * self.dtype.itemsize > limit
 
         def read(cell: _Cell) -> None:
             local, where = cell.local, cell.where
