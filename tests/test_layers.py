@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ecogsource"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("errors",),
-    ("_machine",),
+    ("_closing", "_machine"),
     ("params",),
     ("memory",),
     ("safefile",),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ecogsource._closing import Closing
 from ecogsource.buffers import points
 from ecogsource.buffers.scaling import Scale
 from ecogsource.buffers.writing import broadcast_value, rising_selection
@@ -18,8 +18,6 @@ from ecogsource.indexing import Index, Selection, normalize_index, normalize_out
 from ecogsource.memory import check_allocation
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ecogsource.buffers.binder import BufferBinder
 
 logger = logging.getLogger(__name__)
@@ -29,7 +27,7 @@ logger = logging.getLogger(__name__)
 _NEGLIGIBLE = 1 << 20
 
 
-class Buffer:
+class Buffer(Closing):
     """An array that may be on disk, read and written with NumPy's indexing.
 
     A storage layout becomes a buffer by deriving from this class and giving `_read_into` (and
@@ -311,17 +309,6 @@ class Buffer:
         from ecogsource.buffers.binder import BufferBinder
 
         return BufferBinder([self, other])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         parts = [f"shape={self.shape}", f"dtype={self.dtype.name}"]

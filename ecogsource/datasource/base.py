@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from html import escape
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ecogsource._closing import Closing
 from ecogsource.buffers import Buffer, SelectedBuffer
 from ecogsource.datasource.aligned import check_aligned
 from ecogsource.datasource.blocks import WalkingMixin
@@ -42,7 +42,7 @@ _UNGUARDED: ContextVar[frozenset[int]] = ContextVar("unguarded", default=frozens
 _MAPS: ContextVar[frozenset[int]] = ContextVar("channels_are_maps", default=frozenset())
 
 
-class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMixin):
+class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMixin, Closing):
     """Channels x time, whatever the layout underneath.
 
     :class:`~ecogsource.datasource.MappedSource` (data on disk) and
@@ -419,17 +419,6 @@ class ElectrodeDataSource(WalkingMixin, ReducingMixin, ProcessingMixin, BridgeMi
         for array in self.aligned_arrays.values():
             if isinstance(array, Buffer):
                 array.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _facts(self) -> dict[str, str]:
         """Collect what the representations say."""

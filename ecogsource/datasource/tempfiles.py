@@ -17,8 +17,8 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
+from ecogsource._closing import Closing
 from ecogsource.errors import DataPathError
 from ecogsource.params import load_params
 from ecogsource.safefile import check_disk_space, try_file_lock
@@ -35,7 +35,7 @@ _KEEP = ".keep"
 _GRACE_SECONDS = 3600.0
 
 
-class TempFilePool:
+class TempFilePool(Closing):
     """A folder of temporary files, removed with everything in it.
 
     Parameters
@@ -155,17 +155,6 @@ class TempFilePool:
         if removed:
             logger.info("removed %d stale pools of temporary files in %s", len(removed), folder)
         return removed
-
-    def __enter__(self) -> TempFilePool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _parent_folder() -> Path:

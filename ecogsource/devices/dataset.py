@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ecogsource._closing import Closing
 from ecogsource.buffers import Buffer
 from ecogsource.datasource import ElectrodeDataSource
 from ecogsource.expconfig.bunch import Bunch
@@ -15,7 +15,7 @@ from ecogsource.expconfig.bunch import Bunch
 __all__ = ["Dataset"]
 
 
-class Dataset(Bunch):
+class Dataset(Bunch, Closing):
     """A recording with all that belongs to it; each entry is a key and an attribute.
 
     Loaders fill in
@@ -47,17 +47,6 @@ class Dataset(Bunch):
         for value in self.values():
             if isinstance(value, (ElectrodeDataSource, Buffer)):
                 value.close()
-
-    def __enter__(self) -> Dataset:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         width = max((len(key) for key in self), default=0)

@@ -6,20 +6,18 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecogsource._closing import Closing
 from ecogsource.datasource import MappedSource
-from ecogsource.errors import FormatError, GapError
+from ecogsource.errors import DataPathError, FormatError, GapError
 
 from .info import Events, RecordingInfo, Segment, StreamInfo, damage_is_typed
 from .registry import find_format
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ecogsource.buffers import Buffer
     from ecogsource.datasource import ElectrodeDataSource
 
@@ -109,7 +107,7 @@ class _Streams(Mapping[str, "MappedSource"]):
         return f"<streams: {', '.join(self._names) or 'none'}>"
 
 
-class Recording:
+class Recording(Closing):
     """One recording of an acquisition system.
 
     Made by `open_recording`.
@@ -204,17 +202,6 @@ class Recording:
         made = [self.streams[name] for name in getattr(self.streams, "_made", {})]
         for source in [*made, *(s for group in self._segments.values() for s in group)]:
             source.data_buffer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         lines = [f"<Recording {self.info.path!r}, format {self.info.format!r}"]
@@ -315,6 +302,9 @@ def read_info(path: str | Path, *, format: str | None = None, **options: Any) ->
     TypeError
         If the format has no such option.
     """
+    if path == "":
+        # It would stand for the current folder.
+        raise DataPathError("the name of the file or folder is empty")
     path = Path(path).expanduser().absolute()
     if format is None and {"dtype", "n_channels"} & set(options) and path.is_file():
         format = "flat"

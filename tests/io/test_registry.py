@@ -59,6 +59,8 @@ def test_content_counts_more_than_the_name(tmp_path: Path) -> None:
 
 
 def test_paths_that_are_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataPathError, match="name of the file or folder is empty"):
+        open_recording("")
     with pytest.raises(DataPathError, match="no such file or folder"):
         find_format(tmp_path / "none.edf")
     (tmp_path / "a.weird").write_bytes(b"who knows")

@@ -6,11 +6,11 @@ import math
 import pprint
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecogsource._closing import Closing
 from ecogsource.buffers import Buffer
 from ecogsource.buffers.storage.handles import POOL
 from ecogsource.indexing import Selection
@@ -22,12 +22,12 @@ from ecogsource.memory import check_allocation
 from .header import read_header
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 __all__ = ["Reader"]
 
 
-class Reader:
+class Reader(Closing):
     """Read channels of an EDF, EDF+, BDF or BDF+ file in physical units.
 
     Annotation signals are no channels. Records are read end to end as stored: the time that is
@@ -167,17 +167,6 @@ class Reader:
     def close(self) -> None:
         """Let go of the file; it is opened again by the next `read`."""
         POOL.forget(str(self.path.absolute()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {"_channels": self._channels}
