@@ -201,3 +201,13 @@ def test_long_lines_are_wrapped_and_short_ones_left_alone() -> None:
     assert lines[0] == "    a    b"
     assert len(lines) == 4
     assert max(map(len, lines)) <= 100
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "ecogsource", "formats"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("format ")
+    command[3:] = ["info", "nothing/here"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nothing/here" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from tests.io.builders import Intan
 from tests.io.peers import neo_stream
 
 
+def stored(kind: str, words: np.ndarray) -> np.ndarray:
+    """What a stream gives as stored; of stimulation, magnitude (8 bits) and sign (the ninth)."""
+    if kind != "stim":
+        return words
+    return (words % 256).astype("i2") * np.where(words // 256 % 2, -1, 1).astype("i2")
+
+
 def check_block_file(intan: Intan, path: Path) -> None:
     with open_recording(path) as recording:
         for kind, values in intan.values.items():
@@ -23,7 +31,7 @@ def check_block_file(intan: Intan, path: Path) -> None:
                 np.testing.assert_array_equal(bits[:, :], intan.bits)
                 continue
             source = recording.streams[kind]
-            np.testing.assert_array_equal(source.raw[:, :], values)
+            np.testing.assert_array_equal(source.raw[:, :], stored(kind, values))
             assert source.fs == pytest.approx(intan.rate * values.shape[1] / intan.samples)
 
 
@@ -38,6 +46,22 @@ def test_every_version_of_rhd(tmp_path: Path, version: tuple[int, int]) -> None:
 def test_rhs(tmp_path: Path, dc: bool) -> None:
     intan = Intan(rhs=True, dc=dc, version=(3, 0))
     check_block_file(intan, intan.write(tmp_path / "a.rhs"))
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_stimulation_is_a_current_and_flags(tmp_path: Path, folder: bool) -> None:
+    intan = Intan(rhs=True)
+    path = intan.write_folder(tmp_path / "a") if folder else intan.write(tmp_path / "a.rhs")
+    words = intan.values["stim"]
+    with open_recording(path) as recording:
+        stim, flags = recording.streams["stim"], recording.streams["stim_flags"]
+        assert (stim.units, stim.raw.dtype, flags.dtype) == ("uA", np.int16, np.uint8)
+        assert recording.info.stream("stim").gain.tolist() == [1.0] * 3
+        np.testing.assert_array_equal(stim[:, :], stored("stim", words))
+        np.testing.assert_array_equal(stim[2, 300:10:-7], stored("stim", words)[2, 300:10:-7])
+        np.testing.assert_array_equal(flags[[1, 0], 5:50], (words >> 13)[[1, 0], 5:50])
+        twin = pickle.loads(pickle.dumps(stim))
+        np.testing.assert_array_equal(twin[:, 7], stim[:, 7])
 
 
 def test_physical_values(tmp_path: Path) -> None:
@@ -80,7 +104,7 @@ def test_files_per_signal_or_channel(tmp_path: Path, rhs: bool, per_channel: boo
                 if kind == "word":
                     continue
                 source = recording.streams[kind]
-                np.testing.assert_array_equal(source.raw[:, :], values)
+                np.testing.assert_array_equal(source.raw[:, :], stored(kind, values))
                 assert source.fs == intan.rate
             bits = recording.streams["digital_in"]
             if not per_channel:
@@ -238,14 +262,16 @@ def test_neo_reads_the_same(tmp_path: Path, rhs: bool) -> None:
     intan = Intan(rhs=rhs)
     path = intan.write(tmp_path / ("a.rhs" if rhs else "a.rhd"))
     names = {"amplifier": "amplifier", "adc": "ADC input", "digital_in": "digital input"}
-    if not rhs:
-        names |= {"aux": "auxiliary", "supply": "supply"}
+    names |= {"stim": "Stim"} if rhs else {"aux": "auxiliary", "supply": "supply"}
     with open_recording(path) as recording:
         for ours, theirs in names.items():
             peer = neo_stream("IntanRawIO", theirs, filename=str(path))
             source = recording.streams[ours]
             np.testing.assert_array_equal(source.raw[:, :], peer.values)
             stream = recording.info.stream(ours)
-            assert (1.0 if stream.gain is None else stream.gain[0]) == pytest.approx(peer.gain[0])
+            # neo gives stimulation in amperes.
+            unit = 1e6 if ours == "stim" else 1.0
+            gain = 1.0 if stream.gain is None else stream.gain[0]
+            assert gain == pytest.approx(unit * peer.gain[0])
             mine = 0.0 if stream.offset is None else stream.offset[0]
             assert mine == pytest.approx(peer.offset[0])

@@ -9,7 +9,7 @@ amplifiers, every value repeated, so their rate is that of the amplifiers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ecogsource.io.info import RecordingInfo, Segment, StreamInfo
 from ecogsource.io.layouts import BitsLayout, BoundLayout, FlatLayout, Layout, RecordLayout
 
 from .header import IntanChannel, IntanHeader, read_header
+from .stimulation import StimulationLayout
 
 __all__ = ["read_info"]
 
@@ -40,6 +41,7 @@ _UNITS = {
     "adc": "V",
     "dac": "V",
     "stim": "uA",
+    "stim_flags": "",
     "digital_in": "",
     "digital_out": "",
 }
@@ -158,7 +160,7 @@ def _block_streams(headers: list[IntanHeader], *, allow_truncated: bool) -> list
             ],
             first.block_samples // field.per_block,
         )
-        streams.append(_stream(first, field, segments))
+        streams += _streams(first, field, segments)
         position += field.nbytes
     return streams
 
@@ -261,7 +263,7 @@ def _separate_streams(
         field = _Field(kind, channels, tuple(c.native_name for c in channels), 1, dtype)
         layout = _together(folder / together, field) or _single(folder, single, field)
         if layout is not None:
-            streams.append(_stream(header, field, [Segment(layout, start)], separate=True))
+            streams += _streams(header, field, [Segment(layout, start)], separate=True)
         elif kind in {"amplifier", "aux", "adc", "digital_in"}:
             raise DataPathError(
                 f"{str(folder)!r} has no data of the {len(channels)} {kind} channels that "
@@ -338,6 +340,19 @@ def _same_length(lengths: dict[str, int], folder: Path, *, allow_truncated: bool
 # -- both ----------------------------------------------------------------------------------------
 
 
+def _streams(
+    header: IntanHeader, field: _Field, segments: list[Segment], *, separate: bool = False
+) -> list[StreamInfo]:
+    """Describe what a field holds: words of stimulation are two streams, all else is one."""
+    if field.kind != "stim":
+        return [_stream(header, field, segments, separate=separate)]
+    found = []
+    for kind, part in (("stim", "current"), ("stim_flags", "flags")):
+        parts = [Segment(StimulationLayout(s.layout, part), s.start_sample) for s in segments]
+        found.append(_stream(header, replace(field, kind=kind), parts, separate=separate))
+    return found
+
+
 def _stream(
     header: IntanHeader, field: _Field, segments: list[Segment], *, separate: bool = False
 ) -> StreamInfo:
@@ -383,6 +398,8 @@ def _calibration(
         "temperature": (0.01, 0),
         "adc": adc,
         "dac": (_ADC[13][0], 32768),
+        # Amperes in single precision: seven digits are meant.
+        "stim": (float(f"{1e6 * header.fields.get('stim_step_size', 0):.7g}"), 0),
     }.get(field.kind, (None, 0))
     if gain is None:
         return None, None

@@ -1,0 +1,6 @@
+"""``python -m ecogsource``: the command line, where its script is not on the path."""
+
+from ecogsource.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
