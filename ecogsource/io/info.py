@@ -38,6 +38,21 @@ _REFUSALS = {
 __all__ = ["Event", "Events", "RecordingInfo", "Segment", "StreamInfo"]
 
 
+_TRIPPED_OVER = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+)
+
+
 @contextmanager
 def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
     """Turn what a parser of a damaged file trips over into one of our errors.
@@ -66,19 +81,10 @@ def damage_is_typed(path: str | PathLike[str]) -> Iterator[None]:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataPathError(f"cannot open {str(error.filename or path)!r}: {error}") from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        OSError,
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-        tokenize.TokenError,
-    ) as error:
+    except Exception as error:
+        # Some libraries raise the plain class, which names nothing to catch.
+        if type(error) is not Exception and not isinstance(error, _TRIPPED_OVER):
+            raise
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             raise
         raise CorruptDataError(

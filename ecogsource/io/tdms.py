@@ -20,7 +20,7 @@ from ecogsource.buffers import Buffer
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError, require
 from ecogsource.indexing import Selection
 
-from .info import RecordingInfo, Segment, StreamInfo
+from .info import RecordingInfo, Segment, StreamInfo, damage_is_typed
 from .layouts import TdmsLayout
 
 __all__ = ["TdmsBuffer", "read_info"]
@@ -199,7 +199,7 @@ class TdmsBuffer(Buffer):
 
     def _read_channel(self, number: int, start: int, stop: int) -> np.ndarray:
         layout = self.layout
-        with FILES.lock:
+        with FILES.lock, damage_is_typed(layout.filename):
             channel = FILES.get(layout.filename)[layout.group][layout.channels[number]]
             values = channel.read_data(start, stop - start, scaled=self.scaled)
         # Stored DAQmx data come as a dictionary with one entry per scaler.

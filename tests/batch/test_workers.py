@@ -217,9 +217,11 @@ def _die(batch: np.ndarray) -> None:
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from ecogsource.batch import BatchProcessor, RecordingsReader
 from tests.batch.helpers import start_workers
+# Shells start what runs in the background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("begun", flush=True)
 class Odd:
     def __init__(self, value): self.value = value
@@ -272,8 +274,11 @@ class TestScripts:
             assert parent.stdout.readline() == "begun\n"
             assert parent.stdout.readline().startswith("at")
             parent.send_signal(ending)
-            # The pipe closes when the last process that writes to it is gone.
-            _, errors = parent.communicate(timeout=60)
+            try:
+                # The pipe closes when the last process that writes to it is gone.
+                _, errors = parent.communicate(timeout=60)
+            finally:
+                parent.kill()
         assert parent.returncode in (-ending, 128 + ending, 1)
         assert ("KeyboardInterrupt" in errors) == (ending == signal.SIGINT)
         assert not (tmp_path / "o.bin").exists()

@@ -111,6 +111,8 @@ def orphan(source):
 
 
 if __name__ == "__main__":
+    # Shells start what runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     file, method, way = sys.argv[1:]
     if method != "unset":
         multiprocessing.set_start_method(method)

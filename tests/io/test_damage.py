@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecogsource.errors import EcogSourceError
+from ecogsource.errors import CorruptDataError, EcogSourceError
 from ecogsource.io import open_recording
+from ecogsource.io.info import damage_is_typed
 from tests.io.builders import Edf, Intan, continuous, nev, nsx, nsx_21, oebin, ramp
 from tests.io.test_flat_formats import IMEC, XML, glx, vhdr
 
@@ -134,3 +135,24 @@ def test_cut_files(make: Callable[[Path], Path], tmp_path: Path, data: st.DataOb
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try_to_read(path)
+
+
+def test_a_count_beyond_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = nev_alone(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[332:336] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match="announces 4294967295 extended headers of 32"):
+        open_recording(path)
+
+
+def test_what_libraries_call_plainly_an_exception_is_damage(tmp_path: Path) -> None:
+    def parse(error: BaseException) -> None:
+        with damage_is_typed(tmp_path / "x.tdms"):
+            raise error
+
+    with pytest.raises(CorruptDataError, match=r"cannot be understood \(Exception: no such scale"):
+        parse(Exception("no such scale"))
+    for error in (MemoryError(), PermissionError(13, "denied"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            parse(error)

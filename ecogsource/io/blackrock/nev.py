@@ -80,6 +80,13 @@ def read_nev_header(path: str | Path) -> NevHeader:
         values = _BASIC.unpack(data)
         _, major, minor, flags, header_bytes, packet_bytes, resolution, waveforms = values[:8]
         count = values[18]
+        if _BASIC.size + count * _EXTENDED_BYTES > size:
+            raise CorruptDataError(
+                f"the header announces {count} extended headers of {_EXTENDED_BYTES} bytes; the "
+                f"file has {size} bytes",
+                path,
+                _BASIC.size - 4,
+            )
         extended = stream.read(count * _EXTENDED_BYTES)
     if header_bytes > size or packet_bytes < 8 or resolution == 0:
         raise CorruptDataError(
