@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -71,12 +72,17 @@ def join_datasets(
     loaded = source_type == "loaded" or (
         not source_type and all(isinstance(source, PlainArraySource) for source in sources)
     )
-    data = _join_loaded(sources, shared=shared_mem) if loaded else _join_mapped(sources)
+    join: Callable[..., ElectrodeDataSource] = (
+        partial(_join_loaded, shared=shared_mem) if loaded else _join_mapped
+    )
+    data = join(sources)
     offsets = [0, *accumulate(source.shape[1] for source in sources)][:-1]
     joined = Dataset(data=data)
     joined.update(data.aligned_arrays)
     joined.name = ", ".join(_name(one, k) for k, one in enumerate(sets))
     _join_events(joined, sets, offsets)
+    if loaded and isinstance(joined.trig_chan, Buffer):
+        joined.trig_chan = joined.trig_chan[...]
     joined.chan_map = chan_map
     for name in _SHARED:
         if name in sets[0]:
@@ -84,7 +90,7 @@ def join_datasets(
     for name in _SOURCES:
         parts: list[Any] = [one.get(name) for one in sets]
         whole = all(part is not None and len(part) == len(parts[0]) for part in parts)
-        joined[name] = _join_mapped(parts) if whole else None
+        joined[name] = join(parts) if whole else None
     _keep_equal_entries(joined, sets)
     if popdata:
         for one in sets:

@@ -142,6 +142,16 @@ def test_shared_memory() -> None:
     np.testing.assert_array_equal(copied[:, :], joined.data[:, :])
 
 
+def test_what_is_loaded_is_in_memory_whole() -> None:
+    sets = [make_set(k, ground_chans=make_set(k, sites=[5]).data) for k in range(2)]
+    joined = join_datasets(sets, source_type="loaded")
+    assert isinstance(joined.ground_chans, PlainArraySource)
+    assert isinstance(joined.trig_chan, np.ndarray)
+    assert isinstance(joined.adc, np.ndarray)
+    np.testing.assert_array_equal(joined.trig_chan, joined.adc)
+    assert joined.ground_chans[0, 20] == 1500
+
+
 def test_sources_that_are_not_electrodes_are_joined() -> None:
     sets = [make_set(k, ground_chans=make_set(k, sites=[5]).data) for k in range(2)]
     joined = join_datasets(sets)
