@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +83,11 @@ def check_database(group: str | None = None, extra_paths: Iterable[PathArg] = ()
     return findings
 
 
+_COMMENT = re.compile(r"\s([#;].*)")
+
+
 def _check_session(file: SessionFile) -> Iterator[Finding]:
+    yield from _comments(file)
     seen: set[tuple[str, str]] = set()
     recordings: list[str | None] = [*file.recordings] or [None]
     for recording in recordings:
@@ -99,6 +104,19 @@ def _check_session(file: SessionFile) -> Iterator[Finding]:
         yield from _unknown_keys(file, section, loader_class, seen)
         if recording is not None:
             yield _find(file.name, recording, loader_class, fields)
+
+
+def _comments(file: SessionFile) -> Iterator[Finding]:
+    """Comments behind values, which are part of the value in these files."""
+    for section, fields in file.sections.items():
+        for key, value in fields.items():
+            if (comment := _COMMENT.search(str(value))) is not None:
+                recording = None if section == SESSION else section
+                message = (
+                    f"the value of {key!r} in [{section}] ends in {comment[1]!r}: a comment stands "
+                    "on a line of its own"
+                )
+                yield Finding(file.name, recording, "bad value", message)
 
 
 def _check_electrode(loader_class: type[FileLoader], fields: Bunch) -> None:

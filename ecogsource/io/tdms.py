@@ -6,6 +6,7 @@ slow; `ecogsource.io.convert` makes a packed file once.
 
 from __future__ import annotations
 
+import atexit
 import os
 import struct
 import threading
@@ -175,8 +176,15 @@ class _Files:
             if file is not None:
                 file.close()
 
+    def close(self) -> None:
+        """Close all files."""
+        with self.lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
 
 FILES = _Files()
+atexit.register(FILES.close)
 
 
 class TdmsBuffer(Buffer):

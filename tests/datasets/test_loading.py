@@ -168,3 +168,20 @@ def test_checking_the_database(lab: Path) -> None:
     assert "did you mean 'electrode'" in messages[5]
     assert "unknown key 'mapepd' in [rec_1]; did you mean 'mapped'" in messages[6]
     assert [one.ok for one in findings].count(True) == 4
+
+
+def test_comments_behind_values_are_found(lab: Path) -> None:
+    group = lab / "sessions" / "rat"
+    (group / "noted.txt").write_text(
+        "[session]\nheadstage = openephys\nexp_path = %(local_exp)s/day ; on the old disk\n"
+        "# a whole line is fine\n[rec_1]\nunits = uV  # as ever\n"
+    )
+    findings = [one for one in check_database("rat") if one.session == "rat/noted"]
+    assert [(one.recording, one.kind) for one in findings[:2]] == [
+        (None, "bad value"),
+        ("rec_1", "bad value"),
+    ]
+    assert findings[0].message == (
+        "the value of 'exp_path' in [session] ends in '; on the old disk': a comment stands on a "
+        "line of its own"
+    )
