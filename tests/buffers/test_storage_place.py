@@ -158,6 +158,30 @@ def test_turning_whatever_the_distance_of_rows(pitch: int, scaled: bool, target:
     )
 
 
+@given(
+    dtype=st.sampled_from(["i1", "?", "u2", "i2", "f4", "f8", "i8", "c8", "c16", ">i2"]),
+    rows=st.sampled_from([1, 255, 512, 1023, 1024, 1100, 2500]),
+    columns=st.integers(2, 150),
+    apart=st.integers(0, 80),
+    key=st.sampled_from([np.s_[:, :], np.s_[::-1], np.s_[:, ::-1], np.s_[::2], np.s_[5:, 1:]]),
+    blocks=st.sampled_from([None, 1, 3]),
+)
+def test_turning_is_a_copy(
+    dtype: str, rows: int, columns: int, apart: int, key: object, blocks: int | None
+) -> None:
+    """Rows may be any distance apart, and the target has room around it that stays as it is."""
+    rng = np.random.default_rng(rows + columns)
+    shape = (rows, columns + apart) if blocks is None else (blocks, rows, columns + apart)
+    block = rng.integers(0, 100, shape).astype(dtype)[..., :columns]
+    source = block[key] if blocks is None else block[(slice(None), *np.index_exp[key])]
+    around = np.full((*source.shape[:-2], columns + 2, source.shape[-2] + 6), 7, source.dtype)
+    target = around[..., 1 : source.shape[-1] + 1, 3:-3].swapaxes(-1, -2)
+    expected = around.copy()
+    expected[..., 1 : source.shape[-1] + 1, 3:-3] = source.swapaxes(-1, -2)
+    copy_into(target, source)
+    np.testing.assert_array_equal(around, expected)
+
+
 def test_large_shuffled_chunks_go_by_tiles() -> None:
     block = np.arange(3 * 100_000, dtype="<i4").reshape(3, 100_000)
     planes = np.ascontiguousarray(block.reshape(-1).view(np.uint8).reshape(-1, 4).T)
