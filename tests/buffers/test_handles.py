@@ -57,8 +57,11 @@ def test_files_in_use_are_not_closed(tmp_path: Path) -> None:
 def test_the_limit_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
+    pool = HandlePool()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
-    assert HandlePool().limit == 32
+    assert pool.limit == 32
+    pool.limit = 5
+    assert pool.limit == 5
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert HandlePool().limit == handles.MAX_HANDLES
     monkeypatch.setitem(sys.modules, "resource", None)
@@ -247,8 +250,6 @@ def test_many_files_with_few_descriptors(tmp_path: Path) -> None:
                 chunks = (1, 4) if i % 2 else None
                 file.create_dataset("x", data=np.full((2, 10), i, "i2"), chunks=chunks)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        from ecogsource.buffers.storage.handles import POOL
-        POOL.limit = 8
         flat = BufferBinder([FlatBuffer(folder / f"{i}.dat", "i2", (2, 10)) for i in range(150)])
         joined = BufferBinder([HDF5Buffer.from_path(folder / f"{i}.h5", "x") for i in range(150)])
         expected = np.repeat(np.arange(150, dtype="i2"), 10)

@@ -294,15 +294,25 @@ class HandlePool:
     Parameters
     ----------
     limit : int, optional
-        Largest number of files kept open. Files in use are never closed, so that the number may
-        be exceeded for a moment by as many as there are threads reading.
+        Largest number of files kept open; by default an eighth of what the system allows when a
+        file is opened, which a program may change. Files in use are never closed, so that the
+        number may be exceeded for a moment by as many as there are threads reading.
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit = _default_limit() if limit is None else limit
+        self._limit = limit
         self._handles: OrderedDict[str, Handle] = OrderedDict()
         self._lock = threading.Lock()
         self._own_writes: dict[str, tuple[int, Signature]] = {}
+
+    @property
+    def limit(self) -> int:
+        """Largest number of files kept open."""
+        return _default_limit() if self._limit is None else self._limit
+
+    @limit.setter
+    def limit(self, limit: int | None) -> None:
+        self._limit = limit
 
     def __len__(self) -> int:
         return len(self._handles)
