@@ -145,7 +145,7 @@ class Producer(ArithmeticMixin, ComposingMixin, FilteringMixin, ReducingMixin):
         Returns
         -------
         pathlib.Path
-            The file; :func:`producer` takes it.
+            The file; :func:`producer` takes it and gives the same shape and type.
 
         Raises
         ------
