@@ -140,8 +140,8 @@ class PackedMask:
         """
         if first >= stop:
             return
-        low = int(np.searchsorted(self._before, first, side="right")) - 1
-        high = int(np.searchsorted(self._before, stop, side="left"))
+        low = int(self._before.searchsorted(first, side="right")) - 1
+        high = int(self._before.searchsorted(stop, side="left"))
         for block in range(low, high, _GROUP):
             until = min(block + _GROUP, high)
             before, after = int(self._before[block]), int(self._before[until])
@@ -239,10 +239,16 @@ class MaskedBuffer(ViewBuffer):
             inside = (*selectors[:axis], simplify(positions), *selectors[axis + 1 :])
             self.buffer.read_into(Selection.of(inside), out)
             return
-        done = 0
+        array = _array_of(self.buffer, axis, selectors)
+        before, done = (slice(None),) * lead, 0
         for piece in pieces:
-            target = out[(*[slice(None)] * lead, slice(done, done + len(piece)))]
-            self._gather(piece, selectors, lead, target)
+            target = out[(*before, slice(done, done + len(piece)))]
+            if array is None:
+                self._gather(piece, selectors, lead, target)
+            elif isinstance(piece, range):
+                target[...] = array[(*before, slice(piece.start, piece.stop))]
+            else:
+                _take(array, piece, lead, target)
             done += len(piece)
 
     def _gather(
@@ -260,10 +266,6 @@ class MaskedBuffer(ViewBuffer):
 
         if isinstance(piece, range):
             buffer.read_into(inside(piece), out)
-            return
-        array = _array_of(buffer, axis, selectors)
-        if array is not None:
-            _take(array, piece, lead, out)
             return
         width = max(1, out.size // len(piece)) * self._stored.dtype.itemsize
         length = max(_LEAST_STRETCH, _SCRATCH_BYTES // width)
