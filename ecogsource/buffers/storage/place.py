@@ -34,6 +34,8 @@ __all__ = [
 # Smaller tiles would stay nearer to the processor, but every call lets go of the interpreter lock,
 # and threads that take it from each other all the time gain nothing.
 TILE_ELEMENTS = 1 << 19
+# Of columns that are looked at one by one in the file: their lines stay in the cache.
+COLUMN_TILE_ELEMENTS = 1 << 17
 # Fewer elements are turned faster as they are.
 TURNED_ELEMENTS = 1 << 12
 TURNED_ROWS = 512
@@ -295,11 +297,15 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
     )
     if turned and affine is None and _turned_at_once(target, source):
         return
-    copy = _turn_tile if turned and _in_runs(source) else _copy_tile
-    if target.size <= TILE_ELEMENTS or (affine is None and not turned):
+    copy, most = _copy_tile, TILE_ELEMENTS
+    if turned and _in_runs(source):
+        copy = _turn_tile
+    elif turned:
+        most = COLUMN_TILE_ELEMENTS
+    if target.size <= most or (affine is None and not turned):
         copy(target, source, affine)
         return
-    for tile in _tiles(target, source):
+    for tile in _tiles(target, source, most):
         copy(target[tile], source[tile], None if affine is None else affine.at(tile))
 
 
@@ -424,17 +430,17 @@ def _like(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return values.reshape(lengths).transpose(np.argsort(order))
 
 
-def _tiles(target: np.ndarray, source: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """Cut the shape of two arrays so that both sides of a tile fit the cache together."""
+def _tiles(target: np.ndarray, source: np.ndarray, most: int) -> Iterator[tuple[slice, ...]]:
+    """Cut the shape of two arrays into tiles of so many elements, compact on both sides."""
     shape = target.shape
     edges = list(shape)
     fast = {_fast_axis(target), _fast_axis(source)}
     for axis in sorted(range(len(shape)), key=lambda a: (a in fast, -abs(target.strides[a]))):
         total = math.prod(edges)
-        if total <= TILE_ELEMENTS:
+        if total <= most:
             break
         least = 256 if axis in fast else 1
-        edges[axis] = min(shape[axis], max(least, edges[axis] * TILE_ELEMENTS // total, 1))
+        edges[axis] = min(shape[axis], max(least, edges[axis] * most // total, 1))
     return grid_slices(shape, edges)
 
 
