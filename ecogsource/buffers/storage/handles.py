@@ -25,6 +25,8 @@ __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 MAX_HANDLES = 128
 MAPPED_LIMIT = 256 * 2**20
 COUNTED_BYTES = 128 * 2**20
+# A look at one byte may map a whole large page of the system's file cache.
+LARGE_PAGE = 2 * 2**20
 # Both are less where the memory limit is small: a map may fill this share of it.
 MAPPED_SHARE = 4
 FETCHED_BYTES = 256 * 2**20
@@ -218,7 +220,7 @@ class Handle:
         nbytes : int
             How much more is mapped now, at most.
         """
-        self._counted += nbytes
+        self._counted += max(nbytes, LARGE_PAGE)
         if self._counted < COUNTED_BYTES // 8:
             return
         share = load_params().memory_limit // MAPPED_SHARE
