@@ -109,7 +109,10 @@ class FlatBuffer(Buffer):
             self._storage.write_from(selection.selectors[::-1], values.T)
 
     def _temporary_bytes(self, selection: Selection) -> int:
-        return self._storage.temporary_bytes(selection.selectors)
+        nbytes = self._storage.temporary_bytes(selection.selectors)
+        if self._affine is not None:
+            nbytes += self._affine.temporary_bytes(selection.size)
+        return nbytes
 
     def __reduce__(self) -> tuple[Callable[..., FlatBuffer], tuple[Any, ...]]:
         options = {

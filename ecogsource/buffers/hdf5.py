@@ -151,7 +151,10 @@ class HDF5Buffer(Buffer):
         self._storage.write_from(selection.selectors, values)
 
     def _temporary_bytes(self, selection: Selection) -> int:
-        return self._storage.temporary_bytes(selection.selectors)
+        nbytes = self._storage.temporary_bytes(selection.selectors)
+        if self._affine is not None:
+            nbytes += self._affine.temporary_bytes(selection.size)
+        return nbytes
 
     def __reduce__(self) -> tuple[Callable[..., HDF5Buffer], tuple[Any, ...]]:
         layout = self._storage.layout

@@ -102,7 +102,9 @@ class ZarrBuffer(Buffer):
         self._library.write_from(selection.selectors, values)
 
     def _temporary_bytes(self, selection: Selection) -> int:
-        return self._library.temporary_bytes(selection.selectors)
+        nbytes = self._library.temporary_bytes(selection.selectors)
+        affine = Affine.of(self._scale)
+        return nbytes if affine is None else nbytes + affine.temporary_bytes(selection.size)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.name, self.units_scale, self.writeable)

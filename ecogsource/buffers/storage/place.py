@@ -14,12 +14,14 @@ import numpy as np
 
 from ecogsource.buffers.storage.grid import Key
 from ecogsource.buffers.storage.threads import scratch
+from ecogsource.params import load_params
 
 if TYPE_CHECKING:
     from ecogsource.buffers.scaling import Scale
     from ecogsource.indexing import Selection
 
 __all__ = [
+    "UNSIGNED",
     "Affine",
     "assign_outer",
     "copy_into",
@@ -43,7 +45,7 @@ RUN_BYTES = 128
 LINE_BYTES = 64
 COLLIDING_BYTES = 256
 ROW_LOOP_LIMIT = 64
-_UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
+UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
 class Affine(NamedTuple):
@@ -83,6 +85,10 @@ class Affine(NamedTuple):
         """The same for the transposed selection."""
         offset, factor = (None if v is None else v.T for v in (self.offset, self.factor))
         return Affine(offset, factor, self.dtype)
+
+    def temporary_bytes(self, size: int) -> int:
+        """Return an upper bound of the bytes that scaling so many values takes, in all threads."""
+        return min(size, TILE_ELEMENTS * load_params().workers) * self.dtype.itemsize
 
     def at(self, where: Sequence[slice | np.ndarray]) -> Affine:
         """Return the part that belongs to a piece of the selection."""
@@ -295,13 +301,11 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         and target.size >= TURNED_ELEMENTS
         and _fast_axis(target) != _fast_axis(source)
     )
-    if turned and affine is None and _turned_at_once(target, source):
+    runs = turned and _in_runs(source)
+    if runs and affine is None and _turned_at_once(target, source):
         return
-    copy, most = _copy_tile, TILE_ELEMENTS
-    if turned and _in_runs(source):
-        copy = _turn_tile
-    elif turned:
-        most = COLUMN_TILE_ELEMENTS
+    copy = _turn_tile if runs else _copy_tile
+    most = COLUMN_TILE_ELEMENTS if turned and not runs else TILE_ELEMENTS
     if target.size <= most or (affine is None and not turned):
         copy(target, source, affine)
         return
@@ -378,7 +382,7 @@ def _turned_at_once(target: np.ndarray, source: np.ndarray) -> bool:
     A copy would put the axes into the order of the target's memory; the loop of a universal
     function takes them as they are given, blocks of rows first.
     """
-    unsigned, axis = _UNSIGNED.get(target.itemsize), _fast_axis(target)
+    unsigned, axis = UNSIGNED.get(target.itemsize), _fast_axis(target)
     apart, n = abs(source.strides[axis]), target.shape[axis]
     step = _rows_at_once(apart, n)
     if (
@@ -386,7 +390,6 @@ def _turned_at_once(target: np.ndarray, source: np.ndarray) -> bool:
         or target.dtype != source.dtype
         or apart % COLLIDING_BYTES == 0
         or n < 2 * step
-        or not _in_runs(source)
     ):
         return False
     done = n - n % step
