@@ -19,6 +19,9 @@ __all__ = ["Finding", "check_database"]
 
 Kind = Literal["found", "missing", "unreadable", "bad value", "unknown key"]
 
+# Part of the value, as the parser of these files sees it.
+_COMMENT = re.compile(r"\s([#;].*)")
+
 
 class Finding(NamedTuple):
     """One thing that `check_database` says.
@@ -83,9 +86,6 @@ def check_database(group: str | None = None, extra_paths: Iterable[PathArg] = ()
     return findings
 
 
-_COMMENT = re.compile(r"\s([#;].*)")
-
-
 def _check_session(file: SessionFile) -> Iterator[Finding]:
     yield from _comments(file)
     seen: set[tuple[str, str]] = set()
@@ -107,7 +107,7 @@ def _check_session(file: SessionFile) -> Iterator[Finding]:
 
 
 def _comments(file: SessionFile) -> Iterator[Finding]:
-    """Comments behind values, which are part of the value in these files."""
+    """Find comments behind values."""
     for section, fields in file.sections.items():
         for key, value in fields.items():
             if (comment := _COMMENT.search(str(value))) is not None:

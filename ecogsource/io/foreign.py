@@ -13,7 +13,7 @@ import numpy as np
 
 from ecogsource.errors import CorruptDataError, FormatError, require
 
-from .info import Events, RecordingInfo, Segment, StreamInfo
+from .info import Events, RecordingInfo, Segment, StreamInfo, damage_is_typed
 from .layouts import NeoLayout
 from .views import FramesBuffer
 
@@ -167,7 +167,7 @@ class NeoBuffer(FramesBuffer):
 
     def _frames(self, start: int, stop: int) -> np.ndarray:
         one = self.layout
-        with self._lock:
+        with self._lock, damage_is_typed(one.filename):
             if self._reader is None:
                 self._reader = _reader(one.filename, one.reader)
             frames = self._reader.get_analogsignal_chunk(

@@ -35,11 +35,10 @@ _REFUSALS = {
     errno.ELOOP,
 }
 
-__all__ = ["Event", "Events", "RecordingInfo", "Segment", "StreamInfo"]
-
-
+# What parsers of damaged files raise.
 _TRIPPED_OVER = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -51,6 +50,8 @@ _TRIPPED_OVER = (
     struct.error,
     tokenize.TokenError,
 )
+
+__all__ = ["Event", "Events", "RecordingInfo", "Segment", "StreamInfo"]
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from ecogsource.errors import CorruptDataError, EcogSourceError
 from ecogsource.io import open_recording
+from ecogsource.io.foreign import NeoBuffer
 from ecogsource.io.info import damage_is_typed
+from ecogsource.io.layouts import NeoLayout
 from tests.io.builders import Edf, Intan, continuous, nev, nsx, nsx_21, oebin, ramp
 from tests.io.test_flat_formats import IMEC, XML, glx, vhdr
 
@@ -156,3 +158,15 @@ def test_what_libraries_call_plainly_an_exception_is_damage(tmp_path: Path) -> N
     for error in (MemoryError(), PermissionError(13, "denied"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             parse(error)
+
+
+def test_what_neo_trips_over_while_it_reads_is_damage(tmp_path: Path) -> None:
+    class Reader:
+        def get_analogsignal_chunk(self, *_: object, **__: object) -> None:
+            raise AssertionError("a block is missing")
+
+    layout = NeoLayout(str(tmp_path / "x.plx"), "PlexonRawIO", 0, 0, 0, np.dtype("i2"), (2, 50))
+    buffer = NeoBuffer(layout)
+    buffer._reader = Reader()
+    with pytest.raises(CorruptDataError, match=r"AssertionError: a block is missing.*x\.plx"):
+        buffer[:, :5]

@@ -25,10 +25,10 @@ __all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
 MAX_HANDLES = 128
 MAPPED_LIMIT = 256 * 2**20
 COUNTED_BYTES = 128 * 2**20
-# A look at one byte may map a whole large page of the system's file cache.
-LARGE_PAGE = 2 * 2**20
 # Both are less where the memory limit is small: a map may fill this share of it.
 MAPPED_SHARE = 4
+# A look at one byte may map a whole large page of the system's file cache.
+LARGE_PAGE = 2 * 2**20
 FETCHED_BYTES = 256 * 2**20
 _CAN_FETCH = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
 _PROBE = (bytearray(1),)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecogsource.buffers.storage.grid import Key, key_bounds, lowered
 from ecogsource.buffers.storage.place import (
+    UNSIGNED,
     Affine,
     copy_into,
     drop_integers,
@@ -24,7 +25,6 @@ from ecogsource.buffers.storage.place import (
 __all__ = ["Shuffled", "unshuffle"]
 
 TILE_ELEMENTS = 1 << 18
-_UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
 class Shuffled:
@@ -116,7 +116,7 @@ def _join(planes: np.ndarray, target: np.ndarray, affine: Affine | None, dtype: 
             part = None if affine is None else affine.at(tile)
             _join(planes[(slice(None), *tile)], target[tile], part, dtype)
         return
-    unsigned = _UNSIGNED[dtype.itemsize]
+    unsigned = UNSIGNED[dtype.itemsize]
     straight = target.ndim and target.strides[-1] == dtype.itemsize
     if affine is None and target.dtype == dtype and straight:
         _merge(planes, target.view(unsigned))
@@ -132,7 +132,7 @@ def _merge(planes: np.ndarray, target: np.ndarray) -> None:
     if count == 2:
         high, low = planes
     else:
-        half = _UNSIGNED[count // 2]
+        half = UNSIGNED[count // 2]
         high = np.empty(target.shape, half)
         low = np.empty(target.shape, half)
         _merge(planes[: count // 2], high)

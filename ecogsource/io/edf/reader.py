@@ -6,7 +6,7 @@ import math
 import pprint
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from ecogsource.io.records import RecordBuffer
 from ecogsource.memory import check_allocation
 
 from .header import read_header
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Reader"]
 
