@@ -45,6 +45,8 @@ RUN_BYTES = 128
 LINE_BYTES = 64
 COLLIDING_BYTES = 256
 ROW_LOOP_LIMIT = 64
+SHORT_ROW = 128
+NEAR_ELEMENTS = 1 << 18
 UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
@@ -350,12 +352,22 @@ def _turn_tile(target: np.ndarray, source: np.ndarray, affine: Affine | None) ->
 
     Rows are read in streams then, and each line of memory once.
     """
-    values = _like(source, target.dtype if affine is None else affine.dtype)
-    if affine is None:
-        np.copyto(values, source, casting="unsafe")
-    else:
-        _scale(values, source, affine)
+    before, after = affine, None
+    if affine is not None and target.dtype == affine.dtype and _better_after(target, source):
+        before, after = None, affine
+    values = _like(source, target.dtype if before is None else before.dtype)
+    _scale(values, source, before)
     _turn(target, values, _fast_axis(target))
+    _apply(target, after)
+
+
+def _better_after(target: np.ndarray, source: np.ndarray) -> bool:
+    """Tell whether arithmetic is faster in the rows of the result than in those of the source.
+
+    Padded rows are loops of their own: short ones cost more than the values in them. But the rows
+    of a large tile of the result have left the cache by then.
+    """
+    return target.size <= NEAR_ELEMENTS or source.shape[_fast_axis(source)] < SHORT_ROW
 
 
 def _turn(target: np.ndarray, source: np.ndarray, axis: int, start: int = 0) -> None:
@@ -408,8 +420,14 @@ def _in_blocks(array: np.ndarray, axis: int, step: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(array, (blocks, *shape), strides)
 
 
-def _scale(values: np.ndarray, source: np.ndarray, affine: Affine) -> None:
+def _scale(values: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
     np.copyto(values, source, casting="unsafe")
+    _apply(values, affine)
+
+
+def _apply(values: np.ndarray, affine: Affine | None) -> None:
+    if affine is None:
+        return
     if affine.offset is not None:
         np.add(values, affine.offset, out=values)
     if affine.factor is not None:
@@ -422,15 +440,22 @@ def _like(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     Rows a multiple of 256 bytes apart would put the elements of a column on few sets of the cache,
     where they push each other out; such rows are set one cache line further apart.
     """
-    order = sorted(range(source.ndim), key=lambda axis: -abs(source.strides[axis]))
-    lengths = [source.shape[axis] for axis in order]
-    pitch = row = lengths[-1] * dtype.itemsize
-    if row % COLLIDING_BYTES == 0:
-        pitch = row + LINE_BYTES
-    rows = math.prod(lengths[:-1])
-    memory = np.frombuffer(scratch(rows * pitch, "turned"), np.uint8).reshape(rows, pitch)
-    values = memory[:, :row].view(dtype)
-    return values.reshape(lengths).transpose(np.argsort(order))
+    strides = [0] * source.ndim
+    size = dtype.itemsize
+    for number, axis in enumerate(_by_distance(source)):
+        if number == 1 and size % COLLIDING_BYTES == 0:
+            size += LINE_BYTES
+        strides[axis] = size
+        size *= source.shape[axis]
+    return np.ndarray(source.shape, dtype, scratch(size, "turned"), 0, strides)
+
+
+def _by_distance(array: np.ndarray) -> Sequence[int]:
+    """Return the axes, that whose neighbours are closest in memory first."""
+    strides = array.strides
+    if len(strides) == 2:
+        return (1, 0) if abs(strides[1]) <= abs(strides[0]) else (0, 1)
+    return sorted(range(array.ndim - 1, -1, -1), key=lambda axis: abs(strides[axis]))
 
 
 def _tiles(target: np.ndarray, source: np.ndarray, most: int) -> Iterator[tuple[slice, ...]]:
