@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ecogsource.buffers.base import Buffer
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.flat import ContiguousStorage
 from ecogsource.buffers.storage.handles import signature_of
-from ecogsource.buffers.storage.place import Affine
 from ecogsource.errors import FormatError
 from ecogsource.indexing import Selection
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecogsource.buffers.base import Buffer
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.h5file import dataset_of
 from ecogsource.buffers.storage.hdf5 import HDF5Storage
-from ecogsource.buffers.storage.place import Affine
 from ecogsource.indexing import Selection
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.library import LibraryReader
-from ecogsource.buffers.storage.place import Affine
 from ecogsource.datasource import MappedSource
 from ecogsource.datasource.base import ElectrodeDataSource
 from ecogsource.errors import DataPathError, FormatError, require

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers import Buffer
+from ecogsource.buffers.storage.affine import Affine
+from ecogsource.buffers.storage.copying import copy_into
 from ecogsource.buffers.storage.grid import bounds
 from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
-from ecogsource.buffers.storage.place import Affine, copy_into
 from ecogsource.buffers.storage.threads import run as run_threads
 from ecogsource.errors import CorruptDataError, FormatError
 from ecogsource.indexing import Selection, as_slice, simplify

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecogsource.buffers.scaling import Scale
-from ecogsource.buffers.storage import place as placing
-from ecogsource.buffers.storage.place import Affine, assign_outer, copy_into, place, take_outer
+from ecogsource.buffers.storage.affine import Affine
+from ecogsource.buffers.storage.copying import copy_into, grid_slices
+from ecogsource.buffers.storage.place import assign_outer, place, take_outer
 from ecogsource.buffers.storage.shuffle import Shuffled, unshuffle
 from ecogsource.indexing import Selection
 
@@ -182,6 +183,40 @@ def test_turning_is_a_copy(
     np.testing.assert_array_equal(around, expected)
 
 
+@given(
+    dtype=st.sampled_from(["i1", "u2", "f4", "f8", "c16", ">i2"]),
+    rows=st.sampled_from([1, 60, 64, 300]),
+    columns=st.integers(1, 300),
+    apart=st.integers(0, 9),
+    key=st.sampled_from([np.s_[...], np.s_[::-1], np.s_[..., ::-1], np.s_[..., ::2]]),
+    blocks=st.sampled_from([None, 1, 3]),
+    order=st.sampled_from("CF"),
+    scaled=st.booleans(),
+)
+def test_copying_in_the_same_order_is_a_copy(
+    dtype: str,
+    rows: int,
+    columns: int,
+    apart: int,
+    key: object,
+    blocks: int | None,
+    order: str,
+    scaled: bool,
+) -> None:
+    """Runs of any length, with gaps between them on both sides that stay as they are."""
+    rng = np.random.default_rng(rows + columns)
+    shape = (rows, columns + apart) if blocks is None else (blocks, rows, columns + apart)
+    source = rng.integers(0, 100, shape).astype(dtype)[..., :columns][key]
+    around = np.full((*source.shape[:-1], source.shape[-1] + 2), 7, source.dtype)
+    target, expected = around[..., 1:-1], around.copy()
+    affine = Affine(None, np.float32(2), np.dtype("f4")) if scaled and dtype != "c16" else None
+    expected[..., 1:-1] = source if affine is None else source * 2
+    if order == "F":
+        target, source = target.T, source.T
+    copy_into(target, source, affine)
+    np.testing.assert_array_equal(around, expected)
+
+
 def test_large_shuffled_chunks_go_by_tiles() -> None:
     block = np.arange(3 * 100_000, dtype="<i4").reshape(3, 100_000)
     planes = np.ascontiguousarray(block.reshape(-1).view(np.uint8).reshape(-1, 4).T)
@@ -221,4 +256,4 @@ def test_which_types_are_joined_from_planes() -> None:
 
 
 def test_grid_of_nothing() -> None:
-    assert list(placing.grid_slices((), ())) == [()]
+    assert list(grid_slices((), ())) == [()]

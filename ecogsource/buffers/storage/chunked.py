@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.cache import CACHE, passing
 from ecogsource.buffers.storage.codecs import SHUFFLE, DamagedChunkError, decode
 from ecogsource.buffers.storage.grid import (
@@ -23,7 +24,7 @@ from ecogsource.buffers.storage.grid import (
 from ecogsource.buffers.storage.grouped import all_there, read_grouped
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
-from ecogsource.buffers.storage.place import Affine, place
+from ecogsource.buffers.storage.place import place
 from ecogsource.buffers.storage.shuffle import Shuffled
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError

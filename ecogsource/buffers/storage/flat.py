@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
+from ecogsource.buffers.storage.copying import copy_near
 from ecogsource.buffers.storage.grid import (
     Key,
     Part,
@@ -30,7 +32,7 @@ from ecogsource.buffers.storage.grid import (
     slice_of,
 )
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
-from ecogsource.buffers.storage.place import Affine, assign_outer, copy_near, place
+from ecogsource.buffers.storage.place import assign_outer, place
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
+from ecogsource.buffers.storage.copying import copy_into, copy_near
 from ecogsource.buffers.storage.grid import AxisPiece, Selector, axis_pieces
 from ecogsource.buffers.storage.handles import Handle
 from ecogsource.buffers.storage.layout import ChunkIndex, Layout
-from ecogsource.buffers.storage.place import Affine, copy_into, copy_near
 from ecogsource.buffers.storage.threads import run, scratch
 
 __all__ = ["all_there", "read_grouped"]

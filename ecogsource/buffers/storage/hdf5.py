@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.cache import CACHE
 from ecogsource.buffers.storage.chunked import INDICES, ChunkedStorage
 from ecogsource.buffers.storage.codecs import can_decode, require_library
@@ -23,7 +24,6 @@ from ecogsource.buffers.storage.layout import (
     read_index,
 )
 from ecogsource.buffers.storage.library import LibraryReader
-from ecogsource.buffers.storage.place import Affine
 from ecogsource.errors import CorruptDataError, DataPathError, ReadOnlyError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.grid import (
     Box,
     Selector,
@@ -21,7 +22,7 @@ from ecogsource.buffers.storage.grid import (
     boxes,
     outer_shape,
 )
-from ecogsource.buffers.storage.place import Affine, assign_outer, place, take_outer
+from ecogsource.buffers.storage.place import assign_outer, place, take_outer
 
 if TYPE_CHECKING:
     import h5py

@@ -11,16 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ecogsource.buffers.storage.affine import Affine
+from ecogsource.buffers.storage.copying import UNSIGNED, copy_into, grid_slices
 from ecogsource.buffers.storage.grid import Key, key_bounds, lowered
-from ecogsource.buffers.storage.place import (
-    UNSIGNED,
-    Affine,
-    copy_into,
-    drop_integers,
-    grid_slices,
-    place,
-    single_list,
-)
+from ecogsource.buffers.storage.place import drop_integers, place, single_list
 
 __all__ = ["Shuffled", "unshuffle"]
 
