@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,21 @@ class FlatBuffer(Buffer):
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
         self._storage.close()
+
+    def announce(self, starts: Iterable[int], length: int) -> None:
+        """Have the system fetch rows that are about to be read, from a disk that is slow to answer.
+
+        Rows that are in memory already cost a microsecond. A file that is gone or may not be read
+        is for whoever reads it to complain about.
+
+        Parameters
+        ----------
+        starts : iterable of int
+            First positions along the axis that is slowest in the file.
+        length : int
+            How many from each on.
+        """
+        self._storage.announce(starts, length)
 
     def _set_scale(self, units_scale: Any) -> None:
         super()._set_scale(units_scale)

@@ -7,11 +7,12 @@ memory; large selections go part by part, in threads.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,27 @@ class ContiguousStorage:
             run(work, parts(selectors, max(1, PART_BYTES // self.dtype.itemsize)), nbytes)
         finally:
             self._pool.release(handle)
+
+    def announce(self, starts: Iterable[int], length: int) -> None:
+        """Have the system fetch rows of the first axis that are about to be read.
+
+        Parameters
+        ----------
+        starts : iterable of int
+            First rows.
+        length : int
+            How many rows from each on.
+        """
+        nbytes = length * self._strides[0]
+        # A file that cannot be opened is for the reader to complain about.
+        with contextlib.suppress(OSError):
+            handle = self._pool.acquire(self.path, self._signature)
+            try:
+                for start in starts:
+                    runs = [(self.offset + start * self._strides[0], nbytes)]
+                    handle.fetch(runs[0][0], sum(runs[0]) - 1, runs.copy)
+            finally:
+                self._pool.release(handle)
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
