@@ -17,7 +17,7 @@ from ecogsource.buffers.storage.threads import scratch
 if TYPE_CHECKING:
     from ecogsource.buffers.storage.affine import Affine
 
-__all__ = ["TILE_ELEMENTS", "UNSIGNED", "copy_into", "copy_near", "grid_slices"]
+__all__ = ["TILE_ELEMENTS", "UNSIGNED", "copy_into", "copy_near", "grid_slices", "turns_at_once"]
 
 # Smaller tiles would stay nearer to the processor, but every call lets go of the interpreter lock,
 # and threads that take it from each other all the time gain nothing.
@@ -65,7 +65,8 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         _copy(target, source)
         return
     run = _run_bytes(source) if turned else 0
-    if run >= LONG_RUN_BYTES and affine is None and _turned_at_once(target, source):
+    if run >= LONG_RUN_BYTES and affine is None and turns_at_once(target, source):
+        _turn_at_once(target, source)
         return
     copy = _turn_tile if run >= RUN_BYTES else _copy_tile
     most = COLUMN_TILE_ELEMENTS if turned and run < RUN_BYTES else TILE_ELEMENTS
@@ -169,28 +170,37 @@ def _rows_at_once(apart: int, n: int) -> int:
     return TURNED_ROWS // 2 if apart % (2 * LINE_BYTES) == 0 else TURNED_ROWS
 
 
-def _turned_at_once(target: np.ndarray, source: np.ndarray) -> bool:
-    """Do what `_turn` does in one call, if the rows of the source are far from colliding.
+def turns_at_once(target: np.ndarray, source: np.ndarray) -> bool:
+    """Tell whether `copy_into` turns an array of long runs in one call, from where it is.
+
+    So it does if no type changes, and rows of the source are far from colliding. It looks at the
+    source column by column then: one in the cache is better than one in a file.
+    """
+    axis = _fast_axis(target)
+    apart = abs(source.strides[axis])
+    return (
+        target.dtype == source.dtype
+        and target.itemsize in UNSIGNED
+        and axis != _fast_axis(source)
+        and apart % COLLIDING_BYTES != 0
+        and target.shape[axis] >= 2 * _rows_at_once(apart, target.shape[axis])
+    )
+
+
+def _turn_at_once(target: np.ndarray, source: np.ndarray) -> None:
+    """Do what `_turn` does in one call.
 
     A copy would put the axes into the order of the target's memory; the loop of a universal
     function takes them as they are given, blocks of rows first.
     """
-    unsigned, axis = UNSIGNED.get(target.itemsize), _fast_axis(target)
-    apart, n = abs(source.strides[axis]), target.shape[axis]
-    step = _rows_at_once(apart, n)
-    if (
-        unsigned is None
-        or target.dtype != source.dtype
-        or apart % COLLIDING_BYTES == 0
-        or n < 2 * step
-    ):
-        return False
+    unsigned, axis = UNSIGNED[target.itemsize], _fast_axis(target)
+    n = target.shape[axis]
+    step = _rows_at_once(abs(source.strides[axis]), n)
     done = n - n % step
     rows = (*(slice(None),) * axis, slice(0, done))
     blocks = (_in_blocks(array[rows].view(unsigned), axis, step) for array in (source, target))
     np.positive(*blocks, order="C")
     _turn(target, source, axis, done)
-    return True
 
 
 def _in_blocks(array: np.ndarray, axis: int, step: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ecogsource.buffers.storage.affine import Affine
-from ecogsource.buffers.storage.copying import copy_near
+from ecogsource.buffers.storage.copying import copy_into, copy_near, turns_at_once
 from ecogsource.buffers.storage.grid import (
     Key,
     Part,
@@ -221,15 +221,22 @@ class ContiguousStorage:
             handle.read_rows(out, offsets)
         elif straight and out.flags.c_contiguous:
             handle.read(out, offset)
-        elif nbytes > NEAR_BYTES:
-            return False
-        else:
-            if nbytes <= SMALL_BYTES:
-                stored = np.empty(out.shape, self.dtype)
-            else:
-                stored = np.frombuffer(scratch(nbytes), self.dtype).reshape(out.shape)
+        elif nbytes <= SMALL_BYTES:
+            stored = np.empty(out.shape, self.dtype)
             handle.read(stored, offset)
             copy_near(out, stored, affine)
+        elif nbytes <= PART_BYTES:
+            stored = np.ndarray(out.shape, self.dtype, scratch(nbytes))
+            if nbytes <= NEAR_BYTES:
+                handle.read(stored, offset)
+                copy_near(out, stored, affine)
+            elif affine is None and turns_at_once(out, stored):
+                handle.read(stored, offset)
+                copy_into(out, stored)
+            else:
+                return False
+        else:
+            return False
         return True
 
     def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:
