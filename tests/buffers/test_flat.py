@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ecogsource.buffers import FlatBuffer
 from ecogsource.buffers.storage import flat as storage
+from ecogsource.buffers.storage import handles
 from ecogsource.buffers.storage.grid import slice_of
 from ecogsource.errors import (
     CorruptDataError,
@@ -127,9 +128,18 @@ def test_the_storage_refuses_data_beyond_the_end(path: Path) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("stored", ["<i2", ">i2"])
 @pytest.mark.parametrize("scale", [None, 0.5, (1.0, np.linspace(1, 2, 40)[:, None])])
+@pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "too large to stay mapped"])
 def test_large_reads_of_every_kind(
-    tmp_path: Path, workers: int, order: str, stored: str, scale: object
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    order: str,
+    stored: str,
+    scale: object,
+    mapped: bool,
 ) -> None:
+    if not mapped:
+        monkeypatch.setattr(handles, "MAPPED_LIMIT", 0)
     truth = np.random.default_rng(0).integers(-999, 999, (40, 50_000)).astype(stored)
     (tmp_path / "a.dat").write_bytes(truth.tobytes(order))  # type: ignore[arg-type]
     buffer = FlatBuffer(tmp_path / "a.dat", stored, truth.shape, order=order, units_scale=scale)
@@ -143,6 +153,8 @@ def test_large_reads_of_every_kind(
         for index in (
             np.s_[:],
             np.s_[:, 100:40_000],
+            np.s_[5:35, 100:40_000],
+            np.s_[1:, 1:],
             np.s_[5:35, 100:40_000:10],
             np.s_[::-1, 40_000:100:-3],
             np.s_[7, :],
@@ -205,6 +217,25 @@ def test_the_large_path_is_numpy_too(
         patch.setattr(storage, "SMALL_BYTES", data.draw(st.sampled_from([1, 10**6])))
         patch.setattr(storage, "NEAR_BYTES", data.draw(st.sampled_from([1, 10**6])))
         np.testing.assert_array_equal(buffer.oindex[key], expected)
+
+
+def test_columns_of_a_file_too_large_to_stay_mapped_are_read_with_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.random.default_rng(0).integers(-999, 999, (30_000, 40)).astype("i2")
+    truth.tofile(tmp_path / "a.dat")
+    buffer = FlatBuffer(tmp_path / "a.dat", "i2", truth.shape)
+    monkeypatch.setattr(handles, "MAPPED_LIMIT", 0)
+
+    def no_map(self: handles.Handle) -> None:
+        raise AssertionError("a map was used")
+
+    monkeypatch.setattr(handles.Handle, "map", no_map)
+    np.testing.assert_array_equal(buffer[:, 7:30], truth[:, 7:30])
+    np.testing.assert_array_equal(buffer.T[7:30, 1:], truth.T[7:30, 1:])
+    monkeypatch.setattr(handles, "MAPPED_LIMIT", 1 << 30)
+    with pytest.raises(AssertionError, match="a map was used"):
+        buffer[:, 7:30]
 
 
 def test_long_runs_with_a_gain_for_every_channel(tmp_path: Path) -> None:

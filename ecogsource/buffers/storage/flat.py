@@ -1,8 +1,9 @@
 """Reading and writing arrays that lie in a file as they lie in memory: flat and contiguous data.
 
 Runs of some kilobytes, up to a megabyte together, are read by position, which costs less than
-bringing their pages into a map. All else is copied from a map of the file, which is one pass over
-memory; large selections go part by part, in threads.
+bringing their pages into a map; so are rows, some columns of which are wanted, of files that are
+too large to stay mapped. All else is copied from a map of the file, which is one pass over memory;
+large selections go part by part, in threads.
 """
 
 from __future__ import annotations
@@ -32,10 +33,17 @@ from ecogsource.buffers.storage.grid import (
     parts,
     slice_of,
 )
-from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature, signature_of
+from ecogsource.buffers.storage.handles import (
+    POOL,
+    Handle,
+    HandlePool,
+    Signature,
+    signature_of,
+)
 from ecogsource.buffers.storage.place import assign_outer, place
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
+from ecogsource.params import load_params
 
 __all__ = ["ContiguousStorage"]
 
@@ -50,6 +58,9 @@ NEAR_BYTES = 1 << 18
 PART_BYTES = 1 << 20
 # What one access to a map brings in around it.
 FAULT_BYTES = 1 << 16
+PAGE_BYTES = 1 << 12
+# Columns are no longer worth their rows where they hold less than this part of them.
+SPARSE = 32
 
 
 class ContiguousStorage:
@@ -163,9 +174,11 @@ class ContiguousStorage:
         self._pool.forget(self.path)
 
     def temporary_bytes(self, selectors: Sequence[Selector]) -> int:
-        """Return an upper bound of the bytes that a read needs besides its result, per thread."""
+        """Return an upper bound of the bytes that a read needs besides its result."""
         size = math.prod(length(s) for s in selectors) * self.dtype.itemsize
-        return min(8 * PART_BYTES, 4 * size)
+        if size <= NEAR_BYTES:
+            return 4 * size
+        return 4 * PART_BYTES * min(load_params().workers, -(-size // PART_BYTES))
 
     def _read(
         self,
@@ -175,9 +188,10 @@ class ContiguousStorage:
         affine: Affine | None,
     ) -> None:
         """Read a part, in this thread."""
-        if out.size * self.dtype.itemsize >= RUN_BYTES and self._read_runs(
-            handle, selectors, out, affine
-        ):
+        nbytes = out.size * self.dtype.itemsize
+        if nbytes >= RUN_BYTES and self._read_runs(handle, selectors, out, affine):
+            return
+        if nbytes > NEAR_BYTES and self._read_columns(handle, selectors, out, affine):
             return
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
         self._fetch(handle, keys)
@@ -237,6 +251,42 @@ class ContiguousStorage:
                 return False
         else:
             return False
+        return True
+
+    def _read_columns(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> bool:
+        """Read some neighbouring columns out of rows that are read whole.
+
+        Rows that are shorter than a page leave no page out, and a map of a file so large loses
+        its pages before they are looked at again. False if that is not so; nothing was read then.
+        """
+        rows, columns = selectors if len(selectors) == 2 else (0, 0)
+        if not (isinstance(rows, range) and isinstance(columns, range)):
+            return False
+        apart, run = self._strides[0], len(columns) * self.dtype.itemsize
+        if (
+            rows.step != 1
+            or columns.step != 1
+            or apart > PAGE_BYTES
+            or run * SPARSE < apart
+            or handle.stays_mapped
+        ):
+            return False
+        nbytes = out.size * self.dtype.itemsize
+        stored = np.ndarray(out.shape, self.dtype, scratch(nbytes, "columns"))
+        step = max(1, PART_BYTES // apart)
+        for first in range(0, len(rows), step):
+            n = min(step, len(rows) - first)
+            memory = scratch(n * apart)
+            handle.read(memory, self.offset + (rows.start + first) * apart)
+            block = np.ndarray((n, self.shape[1]), self.dtype, memory)
+            copy_into(stored[first : first + n], block[:, columns.start : columns.stop])
+        copy_into(out, stored, affine)
         return True
 
     def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:

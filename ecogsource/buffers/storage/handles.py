@@ -36,6 +36,11 @@ _PROBE = (bytearray(1),)
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
+def _mapped_limit() -> int:
+    """Return how many bytes of maps may be in memory."""
+    return min(MAPPED_LIMIT, load_params().memory_limit // MAPPED_SHARE)
+
+
 class Signature(NamedTuple):
     """What tells two states of a file apart: device, inode, bytes, time of change (ns)."""
 
@@ -223,12 +228,17 @@ class Handle:
         self._counted += max(nbytes, LARGE_PAGE)
         if self._counted < COUNTED_BYTES // 8:
             return
-        share = load_params().memory_limit // MAPPED_SHARE
-        if self._counted < min(COUNTED_BYTES, share):
+        limit = _mapped_limit()
+        if self._counted < min(COUNTED_BYTES, limit):
             return
         self._counted = 0
-        if mapped_bytes() - _FOREIGN.nbytes > min(MAPPED_LIMIT, share):
+        if mapped_bytes() - _FOREIGN.nbytes > limit:
             self._give_back(self)
+
+    @property
+    def stays_mapped(self) -> bool:
+        """Whether all pages of the file may be in memory at once."""
+        return self.size <= _mapped_limit()
 
     def give_back_pages(self) -> None:
         """Take the pages of the map out of memory; they come back when they are looked at."""
