@@ -65,6 +65,7 @@ class Reader(Closing):
         counts = header.fields["samples_per_record"]
         self._lengths = [self._n_records * counts[i] for i in self._signals]
         self._channels = list(range(len(self._signals)))
+        self._parts: list[tuple[RecordBuffer, list[int]]] | None = None
 
     @property
     def channels(self) -> list[int]:
@@ -78,6 +79,7 @@ class Reader(Closing):
         if any(not -n <= c < n for c in chosen):
             raise IndexError(f"channels {chosen} are not all among the {n} channels of the file")
         self._channels = [c % n for c in chosen]
+        self._parts = None
 
     @property
     def names(self) -> list[str]:
@@ -134,14 +136,15 @@ class Reader(Closing):
         Buffer
             Read-only; it indexes like an array, and reads nothing until then.
         """
-        counts = self.header["samples_per_record"]
-        groups: dict[int, list[int]] = {}
-        for row, channel in enumerate(self._channels):
-            groups.setdefault(counts[self._signals[channel]], []).append(row)
-        parts = [(self._records(count, rows), rows) for count, rows in groups.items()]
-        if len(parts) == 1:
-            return parts[0][0]
-        return PaddedBuffer(parts, self.shape, padvalue)
+        if self._parts is None:
+            counts = self.header["samples_per_record"]
+            groups: dict[int, list[int]] = {}
+            for row, channel in enumerate(self._channels):
+                groups.setdefault(counts[self._signals[channel]], []).append(row)
+            self._parts = [(self._records(count, rows), rows) for count, rows in groups.items()]
+        if len(self._parts) == 1:
+            return self._parts[0][0]
+        return PaddedBuffer(self._parts, self.shape, padvalue)
 
     def _records(self, count: int, rows: list[int]) -> RecordBuffer:
         """Channels of equal rate, in double precision."""
