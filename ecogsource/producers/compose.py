@@ -17,7 +17,7 @@ from ecogsource.indexing import plan_blocks
 from ecogsource.producers.adapters import Request, adapt, join_origins, normal_axis
 from ecogsource.producers.base import ProducerBase
 from ecogsource.producers.lazy import Call, MappedBuffer, MappedStream
-from ecogsource.producers.masks import MaskedBuffer, PackedMask
+from ecogsource.producers.masks import PackedMask, masked
 from ecogsource.producers.streams import MaskedStream
 from ecogsource.producers.walking import Origin, narrow, walk
 from ecogsource.producers.windows import window_selection
@@ -92,7 +92,7 @@ class ComposingMixin(ProducerBase):
         axis = self._axis
         packed = pack_mask(mask, self._origin.shape[axis])
         if isinstance(self._origin, Buffer):
-            return self._like(MaskedBuffer(self._origin, axis, packed))
+            return self._like(masked(self._origin, axis, packed))
         return self._like(MaskedStream(self._origin, packed))
 
     # -- several at once -----------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from ecogsource.buffers import ArrayBuffer, Buffer
 from ecogsource.buffers.views import ViewBuffer
+from ecogsource.datasource.blockmemory import BlockMemory
 from ecogsource.errors import FormatError
 from ecogsource.indexing import Selection, Selector, as_slice, simplify
 
-__all__ = ["MaskedBuffer", "PackedMask"]
+__all__ = ["MaskedBuffer", "PackedMask", "masked"]
 
 # Samples per counted block of a mask: a multiple of 8.
 _BLOCK = 2**11
@@ -64,9 +65,7 @@ class PackedMask:
         # How many samples are kept before each block.
         ones = [np.zeros(1, np.int64)]
         for start in range(0, len(self._bits), _SCRATCH_BYTES):
-            bits = _ONES.take(self._bits[start : start + _SCRATCH_BYTES])
-            edges = np.arange(0, len(bits), _BLOCK // 8)
-            ones.append(np.add.reduceat(bits, edges, dtype=np.uint16).astype(np.int64))
+            ones.append(_ones_of_blocks(self._bits[start : start + _SCRATCH_BYTES]))
         self._before = np.cumsum(np.concatenate(ones))
 
     @property
@@ -162,6 +161,19 @@ class PackedMask:
                 yield np.flatnonzero(flags)[wanted] + begin
 
 
+def _ones_of_blocks(bits: np.ndarray) -> np.ndarray:
+    """Count the bits that are set in each block of packed ones; the last may be shorter."""
+    whole = len(bits) // 8 * 8
+    if whole < len(bits):
+        bits = np.concatenate([bits, np.zeros(whole + 8 - len(bits), np.uint8)])
+    if hasattr(np, "bitwise_count"):  # since NumPy 2.0
+        counts = np.bitwise_count(bits.view(np.uint64))
+    else:
+        counts = _ONES.take(bits)
+    edges = np.arange(0, len(counts), _BLOCK * len(counts) // (8 * len(bits)))
+    return np.add.reduceat(counts, edges, dtype=np.uint16).astype(np.int64)
+
+
 def _runs_between(
     edges: np.ndarray, flags: np.ndarray, begin: int, wanted: slice
 ) -> Iterator[range]:
@@ -189,6 +201,23 @@ def _booleans(part: Any) -> np.ndarray:
     return values
 
 
+def masked(buffer: Buffer, axis: int, mask: PackedMask) -> MaskedBuffer:
+    """See a buffer through a mask, in the way that suits what it is made of.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        What is looked at.
+    axis : int
+        Axis of the mask, counted from the start.
+    mask : PackedMask
+        One boolean per sample, not longer than the axis.
+    """
+    whole = tuple(map(range, buffer.shape))
+    in_memory = _array_of(buffer, axis, whole) is not None
+    return (MaskedArray if in_memory else MaskedBuffer)(buffer, axis, mask)
+
+
 class MaskedBuffer(ViewBuffer):
     """The samples of a buffer that a mask keeps.
 
@@ -211,7 +240,7 @@ class MaskedBuffer(ViewBuffer):
         self._stored = buffer if buffer._scale is None else buffer.raw
 
     def _over(self, buffer: Buffer) -> Buffer:
-        return MaskedBuffer(buffer, self.axis, self.mask)
+        return masked(buffer, self.axis, self.mask)
 
     def _temporary_bytes(self, selection: Selection) -> int:
         # What is read over, what is kept of it, and the positions.
@@ -245,10 +274,8 @@ class MaskedBuffer(ViewBuffer):
             target = out[(*before, slice(done, done + len(piece)))]
             if array is None:
                 self._gather(piece, selectors, lead, target)
-            elif isinstance(piece, range):
-                target[...] = array[(*before, slice(piece.start, piece.stop))]
             else:
-                _take(array, piece, lead, target)
+                _pick(array, piece, lead, target)
             done += len(piece)
 
     def _gather(
@@ -292,6 +319,51 @@ class MaskedBuffer(ViewBuffer):
         _take(stretch, part - part[0], lead, kept)
         if scale is not None:
             scale.select(inside(part).selectors).convert(kept, out)
+
+
+class MaskedArray(MaskedBuffer):
+    """What a mask keeps of an array in memory.
+
+    Looking for what is kept of one small window takes longer than to copy it, so a walk looks for
+    it in all windows at once.
+    """
+
+    def walk(self, windows: Sequence[slice], prefetch: int | None) -> Iterator[np.ndarray]:
+        """Give one array per window; see :func:`~ecogsource.producers.walking.walk`."""
+        from ecogsource.producers.walking import read_windows
+
+        array = _array_of(self.buffer, self.axis, tuple(map(range, self.buffer.shape)))
+        if prefetch or array is None:
+            yield from read_windows(self, self.axis, windows, prefetch)
+            return
+        axis, memory = self.axis, BlockMemory()
+        before, after = self.shape[:axis], self.shape[axis + 1 :]
+        inside: Any = (slice(None),) * axis
+        pieces: Iterator[range | np.ndarray] = iter(())
+        piece: range | np.ndarray = range(0)
+        position = -1
+        for window in windows:
+            if window.start != position:
+                pieces, piece = self.mask.pieces(window.start, self.mask.count), range(0)
+            length, done = window.stop - window.start, 0
+            chunk = memory.empty((*before, length, *after), self.dtype)
+            while done < length:
+                if len(piece) == 0:
+                    piece = next(pieces)
+                part = piece[: length - done]
+                _pick(array, part, axis, chunk[(*inside, slice(done, done + len(part)))])
+                piece, done = piece[len(part) :], done + len(part)
+            position = window.stop
+            yield chunk
+            del chunk
+
+
+def _pick(array: np.ndarray, piece: range | np.ndarray, axis: int, out: np.ndarray) -> None:
+    """Copy neighbouring positions, or positions one by one."""
+    if isinstance(piece, range):
+        out[...] = array[(*(slice(None),) * axis, slice(piece.start, piece.stop))]
+    else:
+        _take(array, piece, axis, out)
 
 
 def _array_of(buffer: Buffer, axis: int, selectors: tuple[Selector, ...]) -> np.ndarray | None:

@@ -17,7 +17,17 @@ from ecogsource.producers.windows import Windows, window_selection
 if TYPE_CHECKING:
     from ecogsource.producers.streams import Stream
 
-__all__ = ["Origin", "Span", "Walker", "as_walker", "is_on_disk", "narrow", "shifted", "walk"]
+__all__ = [
+    "Origin",
+    "Span",
+    "Walker",
+    "as_walker",
+    "is_on_disk",
+    "narrow",
+    "read_windows",
+    "shifted",
+    "walk",
+]
 
 Origin: TypeAlias = "Buffer | Stream"
 
@@ -62,7 +72,7 @@ def walk(
     if walker is not None:
         return walker.walk(windows, prefetch)
     buffer: Any = origin
-    return _read_windows(buffer, axis, windows, prefetch)
+    return read_windows(buffer, axis, windows, prefetch)
 
 
 def as_walker(origin: Origin, axis: int) -> Walker | None:
@@ -71,9 +81,10 @@ def as_walker(origin: Origin, axis: int) -> Walker | None:
     return walker if hasattr(walker, "walk") and walker.axis == axis else None
 
 
-def _read_windows(
+def read_windows(
     buffer: Buffer, axis: int, windows: Sequence[slice], prefetch: int | None
 ) -> Iterator[np.ndarray]:
+    """Read a buffer window after window; see :func:`walk`."""
     # Memory that a chunk has left is used again: getting it from the system costs as much as a
     # fast read. It is asked for when a chunk is read, not when it is announced; by then whoever
     # goes through the chunks has let go of the one before.

@@ -13,7 +13,8 @@ from ecogsource.buffers import ArrayBuffer, Buffer, BufferBinder, FlatBuffer
 from ecogsource.buffers.views import SelectedBuffer
 from ecogsource.errors import FormatError
 from ecogsource.producers import producer
-from ecogsource.producers.masks import MaskedBuffer, PackedMask
+from ecogsource.producers.masks import PackedMask, masked
+from ecogsource.producers.walking import walk
 from tests.producers.helper import check, same
 
 N = 20_000
@@ -100,7 +101,7 @@ def test_a_masked_buffer_is_indexed_like_the_masked_array():
     mask = PATTERNS["short runs"]
     array = X[:, mask]
     for buffer in (ArrayBuffer(X), OnDisk(X)):
-        masked = MaskedBuffer(buffer, 1, PackedMask([mask]))
+        view = masked(buffer, 1, PackedMask([mask]))
         for index in (
             np.s_[:, 5],
             np.s_[1, 7],
@@ -112,10 +113,34 @@ def test_a_masked_buffer_is_indexed_like_the_masked_array():
             np.s_[..., ::-1],
             np.s_[:, 5:5],
         ):
-            np.testing.assert_array_equal(masked[index], array[index])
-    assert not masked.writeable
-    scaled = MaskedBuffer(ArrayBuffer(X.astype("i2"), units_scale=2.0), 1, PackedMask([mask]))
+            np.testing.assert_array_equal(view[index], array[index])
+        assert not view.writeable
+    scaled = masked(ArrayBuffer(X.astype("i2"), units_scale=2.0), 1, PackedMask([mask]))
     same(scaled.raw[()], X.astype("i2")[:, mask])
+
+
+@given(
+    pattern=st.lists(st.tuples(st.booleans(), st.integers(1, 5000)), min_size=1, max_size=12),
+    cuts=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=8),
+    axis=st.sampled_from([0, 1, 2]),
+    prefetch=st.sampled_from([None, 0, 1]),
+    order=st.sampled_from("CF"),
+)
+def test_a_walk_over_any_rising_windows(pattern, cuts, axis, prefetch, order):
+    """Windows may overlap, follow each other, or leave gaps; kept arrays stay as they are."""
+    mask = np.concatenate([np.full(n, kept) for kept, n in pattern])
+    shape = [2, 3]
+    shape.insert(axis, len(mask))
+    data = np.arange(np.prod(shape), dtype="i4").reshape(shape, order=order)
+    expected = data.compress(mask, axis)
+    count = int(mask.sum())
+    windows = [slice(*sorted((int(a * count), int(b * count)))) for a, b in sorted(cuts)]
+    windows = sorted((w for w in windows if w.start < w.stop), key=lambda w: (w.start, w.stop))
+    for source in (ArrayBuffer(data), OnDisk(data)):
+        view = masked(source, axis, PackedMask([mask]))
+        found = list(walk(view, axis, windows, prefetch))
+        for chunk, window in zip(found, windows, strict=True):
+            same(chunk, expected[(*[slice(None)] * axis, window)])
 
 
 @pytest.mark.parametrize("share", [0.0005, 0.02, 0.5, 0.9, "runs", "half", "ends"])
