@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.files import FULL, LAYOUTS, SMOKE, make
 from benchmarks.measure import cell, peak_memory, peers_for
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Alone, Ours
 from benchmarks.works import WORKS
 
 
@@ -64,8 +64,8 @@ def run(
 
 
 def _row(layout: str, work: str, times: dict[str, float], peak: float | None) -> dict[str, Any]:
-    ours = times["ecogsource"]
-    others = {k: v for k, v in times.items() if k not in ("ecogsource", "floor")}
+    ours, alone = times[Ours.name], times.get(Alone.name)
+    others = {k: v for k, v in times.items() if k not in (Ours.name, Alone.name, "floor")}
     best = min(others, key=others.__getitem__, default=None)
     row: dict[str, Any] = {
         "layout": layout,
@@ -78,6 +78,7 @@ def _row(layout: str, work: str, times: dict[str, float], peak: float | None) ->
         "ours/floor": ours / times["floor"],
         "ours/peer": ours / others[best] if best else None,
         "h5py/ours": times["h5py"] / ours if "h5py" in times else None,
+        "1 worker/ours": alone / ours if alone else None,
         "peak beyond result, MB": peak,
     }
     row.update({f"ms {name}": value for name, value in others.items()})
@@ -91,6 +92,14 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     if ratios:
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         lines.append(f"geometric mean over {len(ratios)} HDF5 cells: {mean:.2f} x h5py")
+    for layout in ("gzip_ct", "gzip_tc"):
+        gains = [
+            f"{row['work']} {row['1 worker/ours']:.2f}"
+            for row in rows
+            if row["layout"] == layout and row.get("1 worker/ours")
+        ]
+        if gains:
+            lines.append(f"{layout}, time with one worker over ours: {', '.join(gains)}")
     slower = [
         f"{row['layout']}/{row['work']} {row['ours/peer']:.2f} ({row['best peer']})"
         for row in rows

@@ -116,6 +116,19 @@ class Ours(Peer):
         self.buffer.close()
 
 
+class Alone(Ours):
+    """ecogsource with one worker: what threads add."""
+
+    name = "ecogsource, 1 worker"
+
+    def read(self, request: Request) -> np.ndarray:
+        """Index, as a user does, in this thread alone."""
+        from ecogsource.params import OVERRIDE
+
+        with OVERRIDE.set(workers=1):
+            return super().read(request)
+
+
 class Memmap(Peer):
     """NumPy's memory map; of contiguous HDF5 datasets too."""
 
@@ -354,6 +367,7 @@ class Neo(SpikeInterface):
 
 PEERS: tuple[type[Peer], ...] = (
     Ours,
+    Alone,
     Memmap,
     H5py,
     H5pySlices,

@@ -12,7 +12,7 @@ from benchmarks.works import WORKS
 
 
 def tables(kept: dict[str, Any]) -> str:
-    """Return two tables: times with the best peer, and ratios to h5py.
+    """Return tables: times with the best peer, ratios to h5py, and what threads add.
 
     Parameters
     ----------
@@ -40,6 +40,15 @@ def tables(kept: dict[str, Any]) -> str:
             ]
         ),
         "",
+        "Our time with one worker over our time with all.",
+        "",
+        *_table(
+            [
+                ["layout", *WORKS],
+                *([n, *(_gain(rows[n, w]) for w in WORKS)] for n in layouts),
+            ]
+        ),
+        "",
         *(f"* {line}" for line in summary(kept["rows"]["read"])),
     ]
     return "\n".join(lines) + "\n"
@@ -51,6 +60,10 @@ def _cell(row: dict[str, Any]) -> str:
 
 def _ratio(row: dict[str, Any]) -> str:
     return f"{row['h5py/ours']:.2f}" if row["h5py/ours"] else "–"
+
+
+def _gain(row: dict[str, Any]) -> str:
+    return f"{row['1 worker/ours']:.2f}" if row.get("1 worker/ours") else "–"
 
 
 def _peak(row: dict[str, Any]) -> str:

@@ -227,6 +227,25 @@ def test_files_not_read_for_longest_give_back_first(
     pool.clear()
 
 
+def test_a_few_pages_of_others_are_not_held_against_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Handle] = []
+    pool = HandlePool(3)
+    path = write(tmp_path / "a")
+    handle = pool.acquire(path, signature_of(path))
+    monkeypatch.setattr(Handle, "give_back_pages", given.append)
+    monkeypatch.setattr(handles._FOREIGN, "nbytes", 0)
+    others = handles.MAPPED_LIMIT // 4
+    mapped = iter([handles.MAPPED_LIMIT + others, others, handles.MAPPED_LIMIT + others])
+    monkeypatch.setattr(handles, "mapped_bytes", lambda: next(mapped))
+    for _ in range(2):
+        handle.touched(handles.COUNTED_BYTES)
+        assert given == [handle]
+    pool.release(handle)
+    pool.clear()
+
+
 def test_systems_that_do_not_tell_what_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_proc(*_: object) -> None:
         raise FileNotFoundError

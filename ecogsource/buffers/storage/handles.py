@@ -400,12 +400,12 @@ class HandlePool:
         """Bring the pages in memory to half the limit: the files not read for longest first."""
         with self._lock:
             handles = [handle for handle in self._handles.values() if handle is not asking]
-        for handle in (*handles, asking):
+        for handle in handles:
             handle.give_back_pages()
-            left = mapped_bytes()
-            if left - _FOREIGN.nbytes <= MAPPED_LIMIT // 2:
+            if mapped_bytes() - _FOREIGN.nbytes <= _mapped_limit() // 2:
                 return
-        _FOREIGN.nbytes = left
+        asking.give_back_pages()
+        _FOREIGN.nbytes = mapped_bytes()
 
     def _after_fork(self) -> None:
         # A thread of the parent may have held the lock; positioned reads make the descriptors
