@@ -234,7 +234,7 @@ def test_a_few_pages_of_others_are_not_held_against_ours(
     pool = HandlePool(3)
     path = write(tmp_path / "a")
     handle = pool.acquire(path, signature_of(path))
-    monkeypatch.setattr(Handle, "give_back_pages", given.append)
+    monkeypatch.setattr(Handle, "give_back_pages", lambda self: given.append(self))
     monkeypatch.setattr(handles._FOREIGN, "nbytes", 0)
     others = handles.MAPPED_LIMIT // 4
     mapped = iter([handles.MAPPED_LIMIT + others, others, handles.MAPPED_LIMIT + others])
