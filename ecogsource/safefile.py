@@ -28,10 +28,13 @@ __all__ = [
     "named_errors",
     "publish",
     "reserve",
+    "reserve_file",
     "sync_folder",
 ]
 
 _POLL_SECONDS = 0.05
+# What systems say that have no place left, on the disk or in the user's share of it.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_disk_space(folder: str | os.PathLike[str], nbytes: int) -> None:
@@ -91,6 +94,16 @@ def reserve(descriptor: int, nbytes: int) -> None:
             raise
 
 
+def reserve_file(path: str | os.PathLike[str]) -> None:
+    """Allocate the blocks of a file that was laid out and closed; see `reserve`.
+
+    Writing through a map to a disk that is full ends the program, and HDF5 does not recover from
+    it: both must have their blocks before they begin.
+    """
+    with open(path, "r+b") as file:
+        reserve(file.fileno(), os.fstat(file.fileno()).st_size)
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Make a rename in `folder` survive a power cut (nothing to do on Windows)."""
     if sys.platform == "win32":
@@ -139,13 +152,15 @@ def named_errors(target: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hidden = error.filename
-        if not isinstance(hidden, (str, os.PathLike)) or not _is_beside(Path(hidden), path):
+        hidden, full = error.filename, error.errno in _FULL
+        beside = isinstance(hidden, (str, os.PathLike)) and _is_beside(Path(hidden), path)
+        if not (beside or (full and hidden is None)):
             raise
+        advice = "free some space" if full else "change its rights"
         raise OSError(
             error.errno,
             f"{error.strerror}: cannot write {path.name!r} in the folder "
-            f"{os.fspath(path.absolute().parent)!r}; choose another one, or change its rights",
+            f"{os.fspath(path.absolute().parent)!r}; choose another one, or {advice}",
             os.fspath(path),
         ) from error
 

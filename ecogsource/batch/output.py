@@ -18,7 +18,7 @@ from ecogsource.batch.sidecar import read_sidecar, sidecar_part, sidecar_path, w
 from ecogsource.buffers import Buffer, FlatBuffer
 from ecogsource.datasource.origin import files_of, leaf_buffers
 from ecogsource.errors import FormatError
-from ecogsource.safefile import check_disk_space, file_lock, publish, reserve
+from ecogsource.safefile import check_disk_space, file_lock, named_errors, publish, reserve
 
 __all__ = ["OutputFile", "place_of", "refuse_names", "settled"]
 
@@ -191,7 +191,7 @@ class OutputFile:
             if place in known and self.checksum(known[place], target) == checksum
         }
         check_disk_space(self.path.absolute().parent, 0 if done else total)
-        with open(self.part, "r+b" if done else "wb") as file:
+        with named_errors(self.path), open(self.part, "r+b" if done else "wb") as file:
             reserve(file.fileno(), total)
             file.truncate(total)
         with open(self._list, "w", encoding="utf-8") as file:

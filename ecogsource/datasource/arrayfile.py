@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ecogsource.datasource.ledger import Ledger
 from ecogsource.datasource.tiles import Grid
-from ecogsource.safefile import check_disk_space, file_lock, named_errors, publish, reserve
+from ecogsource.safefile import check_disk_space, file_lock, named_errors, publish, reserve_file
 
 if TYPE_CHECKING:
     import h5py
@@ -170,11 +170,7 @@ class ArrayFile:
         self._ledger = Ledger(path, self._key)
         _lay_out(self.partial, self.specs.values(), self._scalars)
         self._offsets = self._read_offsets()
-        descriptor = os.open(self.partial, os.O_RDWR)
-        try:
-            reserve(descriptor, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        reserve_file(self.partial)
         self._ledger.add("", 0, [0])
 
     def _read_offsets(self) -> dict[str, int]:

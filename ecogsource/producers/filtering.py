@@ -14,6 +14,7 @@ from ecogsource.producers.base import ProducerBase
 from ecogsource.producers.streams import FilteredStream
 from ecogsource.producers.walking import Origin
 from ecogsource.producers.windows import along, window_selection
+from ecogsource.safefile import reserve_file
 
 if TYPE_CHECKING:
     from ecogsource.filters import FilterDesign, Kernel
@@ -203,6 +204,7 @@ def _zero_phase(origin: Origin, axis: int, kernel: Kernel, dtype: np.dtype) -> B
     nbytes = origin.size * dtype.itemsize
     path = TempFilePool.default().new(".dat", nbytes=nbytes)
     target = np.memmap(path, dtype, "w+", shape=shape)
+    reserve_file(path)
 
     def read(start: int, stop: int) -> np.ndarray:
         selection = window_selection(shape, axis, slice(start, stop))

@@ -13,7 +13,7 @@ from ecogsource.buffers.storage.h5file import open_file
 from ecogsource.datasource.origin import files_of
 from ecogsource.errors import FormatError
 from ecogsource.producers.windows import along
-from ecogsource.safefile import atomic_path
+from ecogsource.safefile import atomic_path, reserve_file
 
 if TYPE_CHECKING:
     from ecogsource.producers.core import Producer
@@ -82,6 +82,7 @@ def _write_npy(pro: Producer, path: Path, dataset: str, attributes: Mapping[str,
             f"a .npy file holds no attributes ({', '.join(attributes)}); write to .h5 for these"
         )
     target = np.lib.format.open_memmap(path, "w+", pro.dtype, pro.shape)
+    reserve_file(path)
     for window, chunk in pro._pass():
         target[along(pro._axis, pro.ndim, window)] = chunk
     target.flush()
@@ -90,12 +91,17 @@ def _write_npy(pro: Producer, path: Path, dataset: str, attributes: Mapping[str,
 def _write_hdf5(pro: Producer, path: Path, dataset: str, attributes: Mapping[str, Any]) -> None:
     import h5py
 
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
-        target = file.create_dataset(dataset, pro.shape, pro.dtype)
+        target = file.create_dataset(dataset, pro.shape, pro.dtype, dcpl=properties)
         target.attrs[_MARK] = 1
         target.attrs.update(attributes)
+    reserve_file(path)
+    with h5py.File(path, "r+") as file:
         for window, chunk in pro._pass():
-            target[along(pro._axis, pro.ndim, window)] = chunk
+            file[dataset][along(pro._axis, pro.ndim, window)] = chunk
 
 
 _Writer = Callable[["Producer", Path, str, Mapping[str, Any]], None]

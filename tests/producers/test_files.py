@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -28,6 +30,29 @@ def test_written_and_produced_again(suffix, tmp_path):
     assert path == tmp_path / f"x{suffix}"
     check(producer(path, 999, -1), X[:, X[0] > 0] * 2)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
+@pytest.mark.parametrize("suffix", [".npy", ".h5"])
+def test_a_full_disk_shows_before_anything_is_written(suffix, tmp_path, monkeypatch):
+    """Later it would end the program: a map by a signal, HDF5 at the latest when it closes."""
+
+    def full(descriptor, offset, size):
+        assert size >= X.nbytes
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    asked = []
+    stream = producer(lambda: asked.append(1) or iter([X]), 300, -1, shape=X.shape)
+    assert stream.dtype == X.dtype  # asks the function, the only time
+    asked.clear()
+    with pytest.raises(OSError, match=f"cannot write 'x{suffix}' in .* or free some space") as told:
+        stream.to_file(tmp_path / f"x{suffix}")
+    assert told.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="No space left"):
+        producer(X, 300, -1).filter_band(fs=1000, lo=5, hi=100, zero_phase=True)
+    assert asked == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_and_attributes(tmp_path):
