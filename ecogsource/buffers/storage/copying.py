@@ -34,8 +34,9 @@ LONG_RUN_BYTES = 128
 # NumPy has a loop for each run: up to this length one loop over items is faster.
 ITEM_BYTES = range(8, 512 + 1)
 ITEMS = 64
-SHORT_ROW = 128
+# Arithmetic is done in the result if its tile is so small, or the rows of the source so short.
 NEAR_ELEMENTS = 1 << 18
+SHORT_ROW = 128
 LINE_BYTES = 64
 COLLIDING_BYTES = 256
 UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}

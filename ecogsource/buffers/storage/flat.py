@@ -239,18 +239,13 @@ class ContiguousStorage:
             stored = np.empty(out.shape, self.dtype)
             handle.read(stored, offset)
             copy_near(out, stored, affine)
-        elif nbytes <= PART_BYTES:
-            stored = np.ndarray(out.shape, self.dtype, scratch(nbytes))
-            if nbytes <= NEAR_BYTES:
-                handle.read(stored, offset)
-                copy_near(out, stored, affine)
-            elif affine is None and turns_at_once(out, stored):
-                handle.read(stored, offset)
-                copy_into(out, stored)
-            else:
-                return False
         else:
-            return False
+            stored = np.ndarray(out.shape, self.dtype, scratch(nbytes))
+            near = nbytes <= NEAR_BYTES
+            if not near and (affine is not None or not turns_at_once(out, stored)):
+                return False
+            handle.read(stored, offset)
+            (copy_near if near else copy_into)(out, stored, affine)
         return True
 
     def _read_columns(
