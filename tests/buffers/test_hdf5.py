@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ FILES_MADE = [
 DATASETS: dict[str, dict[str, Any]] = {
     "contiguous": {},
     "chunked": {"chunks": (5, 999)},
+    "chunked, long rows": {"chunks": (5, 2400)},
     "one chunk": {"chunks": (24, 5000)},
     "resizable": {"chunks": (5, 999), "maxshape": (None, None)},
     "resizable in time": {"chunks": (5, 999), "maxshape": (24, None)},
@@ -253,7 +255,7 @@ def test_windows_over_many_small_chunks(
         same(scaled, (data + np.float32(1)) * np.float32(0.5), windows)
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(
     shape=st.lists(st.integers(1, 30), min_size=1, max_size=3),
     data=st.data(),
@@ -274,10 +276,50 @@ def test_plain_chunks_at_any_distances(
             x[box] = truth[box]
     buffer = HDF5Buffer.from_path(path, "x")
     index = tuple(data.draw(st.one_of(st.integers(0, n - 1), st.slices(n))) for n in shape)
+    limits = {
+        "REGULAR": [-1.0],
+        "ROW_BYTES": [1, 1 << 12],
+        "GAP_BYTES": [0, 3, 1 << 15],
+        "GAP_PER_BYTE": [1, 100],
+        "MOST_VECTORS": [1, 4, 1000],
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ecogsource.buffers.storage.grouped.REGULAR", -1.0)
+        for name, values in limits.items():
+            value = data.draw(st.sampled_from(values))
+            patch.setattr(f"ecogsource.buffers.storage.grouped.{name}", value)
         np.testing.assert_array_equal(buffer[index], truth[index], strict=True)
         np.testing.assert_array_equal(buffer.T[index[::-1]], truth.T[index[::-1]], strict=True)
+
+
+def test_long_rows_of_plain_chunks_take_one_call_for_all_that_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = np.arange(20 * 20_000, dtype="i2").reshape(20, 20_000)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=data, chunks=(4, 5000))
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    buffer[:, :3]
+    calls: list[int] = []
+    real = os.preadv
+
+    def count(fd: int, buffers: list[Any], offset: int, *flags: int) -> int:
+        if not flags:  # else it asks whether a page is in memory
+            calls.append(len(buffers))
+        return real(fd, buffers, offset, *flags)
+
+    monkeypatch.setattr(os, "preadv", count)
+    out = np.full((12, 16_010), -1, "i2")[:, 3:-7]
+    buffer.read((slice(4, 16), slice(2000, 18_000)), out)
+    np.testing.assert_array_equal(out, data[4:16, 2000:18_000])
+    assert out.base is not None
+    assert (out.base[:, :3] == -1).all()
+    assert (out.base[:, -7:] == -1).all()
+    # Of each of three lines of chunks four rows of four chunks, and what lies between rows.
+    assert calls == [16 + 6] * 3
+    calls.clear()
+    np.testing.assert_array_equal(buffer[7, 2000:18_000], data[7, 2000:18_000])
+    # Rows of one channel are too far apart.
+    assert calls == [1] * 4
 
 
 @pytest.mark.parametrize("chunks", [None, (5, 300), True])

@@ -3,8 +3,9 @@
 A window of all channels touches dozens of chunks, hundreds where they are small, as h5py's default
 ones are. Placed one by one they cost more in bookkeeping than in bytes. So neighbours are placed
 with one call: where columns become rows, as time x channels does, the wanted rows of chunks are
-read side by side into scratch memory, a band at a time; else a run of chunks at equal distances, as
-most files have them, is one array of the map.
+read side by side into scratch memory, a band at a time; where long rows stay rows, one call of the
+system reads all chunks that follow each other in the file, each row to its place; else a run of
+chunks at equal distances, as most files have them, is one array of the map.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ __all__ = ["all_there", "read_grouped"]
 
 GROUP_BYTES = 1 << 20
 NEAR_BYTES = 1 << 18
+# Rows of that length are read by position, ...
+ROW_BYTES = 1 << 12
+# ... with one call for many if gaps are no longer than that, and than so many times what follows:
+# a call costs as much as their bytes.
+GAP_BYTES = 1 << 15
+GAP_PER_BYTE = 2
+MOST_VECTORS = 1000
 # Which part of the distances must be equal to look for runs of them.
 REGULAR = 0.7
 
@@ -101,6 +109,14 @@ class _Band(NamedTuple):
     first: int
 
 
+class _Rows(NamedTuple):
+    """Rows of a line of chunks: where the chunks begin, which rows of each, where they go."""
+
+    offsets: list[int]
+    rows: range
+    out: np.ndarray
+
+
 class _Group(NamedTuple):
     """Neighbouring chunks: where they begin, what of each is wanted, where all of them go."""
 
@@ -172,6 +188,9 @@ def read_grouped(
     ):
         run(placer.place_band, placer.bands(offsets, axes[0], axes[1]), out.nbytes)
         return True
+    if placer.has_long_rows(selectors):
+        run(placer.place_rows, placer.rows(offsets, axes[0], axes[1]), out.nbytes)
+        return True
     groups = placer.groups(offsets, axes)
     if groups is None:
         run(placer.place_one, list(_singles(flat, axes)), out.nbytes)
@@ -213,6 +232,8 @@ class _Placer:
         self.turned = bool(long) and long[-1] > min(long)
         self._split = self._edge = 0
         self._columns: _Axis | None = None
+        # Of each column of chunks: first byte in a row, how many, where they go.
+        self._parts: list[tuple[int, int, slice]] = []
 
     def groups(self, offsets: np.ndarray, axes: Sequence[_Axis]) -> list[_Group] | None:
         """Cut the chunks along the axis with most of them that are wanted whole along it.
@@ -279,6 +300,64 @@ class _Placer:
             (where,) = columns.where(band.first + number, band.first + number + 1)
             local: Any = columns.local(band.first + number)
             copy_near(out[:, where], block[number, :, local], self._affine)
+
+    def has_long_rows(self, selectors: Sequence[Selector]) -> bool:
+        """Tell whether what is wanted is rows of numbers as they are stored, and long ones."""
+        rows, columns = selectors if len(selectors) == 2 else (0, 0)
+        out = self._out
+        return (
+            not self.turned
+            and self._affine is None
+            and out.dtype == self._dtype
+            and isinstance(columns, range)
+            and columns.step == 1
+            and (isinstance(rows, int) or (isinstance(rows, range) and rows.step == 1))
+            and out.strides[-1] == self._dtype.itemsize
+            and min(self._chunks[1], len(columns)) * self._dtype.itemsize >= ROW_BYTES
+        )
+
+    def rows(self, offsets: np.ndarray, rows: _Axis, columns: _Axis) -> list[_Rows]:
+        """Cut a table of chunks into its lines."""
+        itemsize = self._dtype.itemsize
+        for number in range(columns.count):
+            local, (where,) = (
+                cast("slice", columns.local(number)),
+                columns.where(number, number + 1),
+            )
+            self._parts.append(
+                (local.start * itemsize, (local.stop - local.start) * itemsize, where)
+            )
+        found = []
+        for number, line in enumerate(offsets.tolist()):
+            wanted = rows.local(number)
+            if isinstance(wanted, int):
+                # It has no axis in the result.
+                found.append(_Rows(line, range(wanted, wanted + 1), self._out[None]))
+            else:
+                out = self._out[rows.where(number, number + 1)]
+                found.append(_Rows(line, range(wanted.start, wanted.stop), out))
+        return found
+
+    def place_rows(self, wanted: _Rows) -> None:
+        """Read rows of a line of chunks to their place, with few calls."""
+        width, unwanted = self._strides[0], scratch(GAP_BYTES)
+        starts, lines = [row * width for row in wanted.rows], list(wanted.out)
+        vector: list[Any] = []
+        begin = end = 0
+        for offset, (first, nbytes, where) in zip(wanted.offsets, self._parts, strict=True):
+            most = min(GAP_BYTES, GAP_PER_BYTE * nbytes)
+            for start, line in zip(starts, lines, strict=True):
+                position = offset + start + first
+                gap = position - end
+                if not 0 <= gap <= most or len(vector) > MOST_VECTORS:
+                    if vector:
+                        self._handle.read_vector(vector, begin, end - begin)
+                    vector, begin = [], position
+                elif gap:
+                    vector.append(unwanted[:gap])
+                vector.append(line[where])
+                end = position + nbytes
+        self._handle.read_vector(vector, begin, end - begin)
 
     def place_one(self, single: _Single) -> None:
         """Bring what is wanted of one chunk to its place."""

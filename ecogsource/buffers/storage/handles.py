@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
@@ -267,6 +267,20 @@ class Handle:
             raise self._unreadable(error, offset) from error
         if got != wanted:
             self._read_rest(memoryview(target).cast("B"), got, offset)
+
+    def read_vector(self, targets: Sequence[Any], offset: int, nbytes: int) -> None:
+        """Fill pieces of contiguous memory with `nbytes` that follow each other; see `read`.
+
+        There may be at most 1024 of them, which is as many as systems take.
+        """
+        try:
+            got = os.preadv(self.fd, targets, offset)
+        except OSError as error:
+            raise self._unreadable(error, offset) from error
+        if got != nbytes:
+            for target in targets:
+                self.read(target, offset)
+                offset += target.nbytes
 
     def read_rows(self, rows: Iterable[Any], offsets: Iterable[int]) -> None:
         """Fill contiguous rows, each with the bytes at its own offset; see `read`."""
