@@ -276,6 +276,8 @@ def test_plain_chunks_at_any_distances(
             x[box] = truth[box]
     buffer = HDF5Buffer.from_path(path, "x")
     index = tuple(data.draw(st.one_of(st.integers(0, n - 1), st.slices(n))) for n in shape)
+    if data.draw(st.booleans()):
+        index = (data.draw(st.lists(st.integers(0, shape[0] - 1), max_size=6)), *index[1:])
     limits = {
         "REGULAR": [-1.0],
         "ROW_BYTES": [1, 1 << 12],
@@ -320,6 +322,12 @@ def test_long_rows_of_plain_chunks_take_one_call_for_all_that_follow_each_other(
     np.testing.assert_array_equal(buffer[7, 2000:18_000], data[7, 2000:18_000])
     # Rows of one channel are too far apart.
     assert calls == [1] * 4
+    calls.clear()
+    some = [13, 0, 1, 13, 3]
+    np.testing.assert_array_equal(buffer[some], data[some])
+    # Rows 0, 1 and 3 of four chunks, skipping what lies between; row 13 of four chunks, twice.
+    assert len(calls) == 1 + 8
+    assert max(calls) >= 12 + 4
 
 
 @pytest.mark.parametrize("chunks", [None, (5, 300), True])

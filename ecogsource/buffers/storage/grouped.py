@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.copying import copy_into, copy_near
-from ecogsource.buffers.storage.grid import AxisPiece, Selector, axis_pieces
+from ecogsource.buffers.storage.grid import AxisPiece, Selector, axis_pieces, key_positions
 from ecogsource.buffers.storage.handles import Handle
 from ecogsource.buffers.storage.layout import ChunkIndex, Layout
 from ecogsource.buffers.storage.threads import run, scratch
@@ -44,7 +44,7 @@ class _Axis:
 
     Parameters
     ----------
-    selector : int or range
+    selector : int, range or int64 array
         Positions wanted, not empty.
     edge : int
         Length of a chunk.
@@ -61,7 +61,7 @@ class _Axis:
         From which to which of them chunks are wanted whole, in rising order.
     """
 
-    def __init__(self, selector: int | range, edge: int) -> None:
+    def __init__(self, selector: Selector, edge: int) -> None:
         self.edge, self._whole = edge, slice(0, edge, 1)
         self._pieces: list[AxisPiece] | None = None
         self.inner = (0, 0)
@@ -113,8 +113,8 @@ class _Rows(NamedTuple):
     """Rows of a line of chunks: where the chunks begin, which rows of each, where they go."""
 
     offsets: list[int]
-    rows: range
-    out: np.ndarray
+    rows: Iterable[int]
+    out: list[np.ndarray]
 
 
 class _Group(NamedTuple):
@@ -163,22 +163,20 @@ def read_grouped(
         False if there are lists in the selection, or a chunk is missing or damaged; nothing was
         read then.
     """
+    placer = _Placer(handle, layout, out, affine)
+    long_rows = placer.has_long_rows(selectors)
     lists = any(isinstance(selector, np.ndarray) for selector in selectors)
-    if lists or (affine is not None and affine.varies):
+    if (lists and not long_rows) or (affine is not None and affine.varies):
         return False
     chunks = layout.chunks or ()
     nbytes = math.prod(chunks) * layout.dtype.itemsize
-    axes = [
-        _Axis(cast("int | range", selector), edge)
-        for selector, edge in zip(selectors, chunks, strict=True)
-    ]
+    axes = [_Axis(selector, edge) for selector, edge in zip(selectors, chunks, strict=True)]
     cells: Any = tuple(axis.cells for axis in axes)
     if not all(isinstance(part, slice) for part in cells):
         cells = np.ix_(*(np.r_[part] for part in cells))
     offsets = index.offsets[cells]
     if not complete and not all_there(offsets, index.sizes[cells], nbytes, handle.size):
         return False
-    placer = _Placer(handle, layout, out, affine)
     flat = offsets.ravel().tolist()
     handle.fetch(flat[0], flat[-1], lambda: ((offset, nbytes) for offset in flat))
     if (
@@ -188,7 +186,7 @@ def read_grouped(
     ):
         run(placer.place_band, placer.bands(offsets, axes[0], axes[1]), out.nbytes)
         return True
-    if placer.has_long_rows(selectors):
+    if long_rows:
         run(placer.place_rows, placer.rows(offsets, axes[0], axes[1]), out.nbytes)
         return True
     groups = placer.groups(offsets, axes)
@@ -203,6 +201,11 @@ def all_there(offsets: np.ndarray, sizes: np.ndarray, nbytes: int, end: int) -> 
     """Tell whether chunks of `nbytes` were all written, whole, and lie before the file's end."""
     written = bool(offsets.min() >= 0 and sizes.min() >= nbytes)
     return written and int((offsets + sizes).max()) <= end
+
+
+def _positions(key: slice | np.ndarray) -> Iterable[int]:
+    positions = key_positions(key)
+    return positions.tolist() if isinstance(positions, np.ndarray) else cast("range", positions)
 
 
 def _singles(offsets: Sequence[int], axes: Sequence[_Axis]) -> Iterator[_Single]:
@@ -303,15 +306,14 @@ class _Placer:
 
     def has_long_rows(self, selectors: Sequence[Selector]) -> bool:
         """Tell whether what is wanted is rows of numbers as they are stored, and long ones."""
-        rows, columns = selectors if len(selectors) == 2 else (0, 0)
-        out = self._out
+        columns, out = selectors[-1], self._out
         return (
-            not self.turned
+            len(selectors) == 2
+            and not self.turned
             and self._affine is None
             and out.dtype == self._dtype
             and isinstance(columns, range)
             and columns.step == 1
-            and (isinstance(rows, int) or (isinstance(rows, range) and rows.step == 1))
             and out.strides[-1] == self._dtype.itemsize
             and min(self._chunks[1], len(columns)) * self._dtype.itemsize >= ROW_BYTES
         )
@@ -329,24 +331,24 @@ class _Placer:
             )
         found = []
         for number, line in enumerate(offsets.tolist()):
-            wanted = rows.local(number)
+            wanted, places = rows.local(number), rows.where(number, number + 1)
             if isinstance(wanted, int):
                 # It has no axis in the result.
-                found.append(_Rows(line, range(wanted, wanted + 1), self._out[None]))
-            else:
-                out = self._out[rows.where(number, number + 1)]
-                found.append(_Rows(line, range(wanted.start, wanted.stop), out))
+                found.append(_Rows(line, [wanted], [self._out]))
+                continue
+            out = [self._out[place] for place in _positions(places[0])]
+            found.append(_Rows(line, _positions(wanted), out))
         return found
 
     def place_rows(self, wanted: _Rows) -> None:
         """Read rows of a line of chunks to their place, with few calls."""
         width, unwanted = self._strides[0], scratch(GAP_BYTES)
-        starts, lines = [row * width for row in wanted.rows], list(wanted.out)
+        starts = [row * width for row in wanted.rows]
         vector: list[Any] = []
         begin = end = 0
         for offset, (first, nbytes, where) in zip(wanted.offsets, self._parts, strict=True):
             most = min(GAP_BYTES, GAP_PER_BYTE * nbytes)
-            for start, line in zip(starts, lines, strict=True):
+            for start, line in zip(starts, wanted.out, strict=True):
                 position = offset + start + first
                 gap = position - end
                 if not 0 <= gap <= most or len(vector) > MOST_VECTORS:
