@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
@@ -202,20 +202,8 @@ def _booleans(part: Any) -> np.ndarray:
 
 
 def masked(buffer: Buffer, axis: int, mask: PackedMask) -> MaskedBuffer:
-    """See a buffer through a mask, in the way that suits what it is made of.
-
-    Parameters
-    ----------
-    buffer : Buffer
-        What is looked at.
-    axis : int
-        Axis of the mask, counted from the start.
-    mask : PackedMask
-        One boolean per sample, not longer than the axis.
-    """
-    whole = tuple(map(range, buffer.shape))
-    in_memory = _array_of(buffer, axis, whole) is not None
-    return (MaskedArray if in_memory else MaskedBuffer)(buffer, axis, mask)
+    """See a buffer through a mask, in the way that suits what it is made of; see `MaskedBuffer`."""
+    return (MaskedArray if _is_plain_array(buffer) else MaskedBuffer)(buffer, axis, mask)
 
 
 class MaskedBuffer(ViewBuffer):
@@ -332,10 +320,10 @@ class MaskedArray(MaskedBuffer):
         """Give one array per window; see :func:`~ecogsource.producers.walking.walk`."""
         from ecogsource.producers.walking import read_windows
 
-        array = _array_of(self.buffer, self.axis, tuple(map(range, self.buffer.shape)))
-        if prefetch or array is None:
+        if prefetch:
             yield from read_windows(self, self.axis, windows, prefetch)
             return
+        array = cast("ArrayBuffer", self.buffer).array
         axis, memory = self.axis, BlockMemory()
         before, after = self.shape[:axis], self.shape[axis + 1 :]
         inside: Any = (slice(None),) * axis
@@ -366,9 +354,14 @@ def _pick(array: np.ndarray, piece: range | np.ndarray, axis: int, out: np.ndarr
         _take(array, piece, axis, out)
 
 
+def _is_plain_array(buffer: Buffer) -> TypeGuard[ArrayBuffer]:
+    """Tell whether a buffer is an array in memory, as it is."""
+    return isinstance(buffer, ArrayBuffer) and buffer._scale is None
+
+
 def _array_of(buffer: Buffer, axis: int, selectors: tuple[Selector, ...]) -> np.ndarray | None:
     """Give what a selection takes of an array in memory, with the whole of one axis."""
-    if not isinstance(buffer, ArrayBuffer) or buffer._scale is not None:
+    if not _is_plain_array(buffer):
         return None
     others = (*selectors[:axis], range(buffer.shape[axis]), *selectors[axis + 1 :])
     if any(isinstance(s, np.ndarray) for s in others):

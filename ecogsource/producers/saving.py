@@ -100,8 +100,9 @@ def _write_hdf5(pro: Producer, path: Path, dataset: str, attributes: Mapping[str
         target.attrs.update(attributes)
     reserve_file(path)
     with h5py.File(path, "r+") as file:
+        target = file[dataset]
         for window, chunk in pro._pass():
-            file[dataset][along(pro._axis, pro.ndim, window)] = chunk
+            target[along(pro._axis, pro.ndim, window)] = chunk
 
 
 _Writer = Callable[["Producer", Path, str, Mapping[str, Any]], None]

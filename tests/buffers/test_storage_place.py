@@ -141,7 +141,7 @@ def test_large_copies_go_by_tiles(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("pitch", [256, 250, 512])
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("target", ["i2", "f8"])
+@pytest.mark.parametrize("target", ["i2", "f4", "f8"])
 def test_turning_whatever_the_distance_of_rows(pitch: int, scaled: bool, target: str) -> None:
     block = np.random.default_rng(0).integers(-999, 999, (700, pitch)).astype(">i2")
     affine = Affine(np.float32(1), np.float32(0.5), np.dtype("f4")) if scaled else None

@@ -326,9 +326,8 @@ class _Placer:
                 cast("slice", columns.local(number)),
                 columns.where(number, number + 1),
             )
-            self._parts.append(
-                (local.start * itemsize, (local.stop - local.start) * itemsize, where)
-            )
+            first, end = local.start * itemsize, local.stop * itemsize
+            self._parts.append((first, end - first, where))
         found = []
         for number, line in enumerate(offsets.tolist()):
             wanted, places = rows.local(number), rows.where(number, number + 1)
@@ -351,9 +350,10 @@ class _Placer:
             for start, line in zip(starts, wanted.out, strict=True):
                 position = offset + start + first
                 gap = position - end
-                if not 0 <= gap <= most or len(vector) > MOST_VECTORS:
-                    if vector:
-                        self._handle.read_vector(vector, begin, end - begin)
+                if not vector:
+                    begin = position
+                elif not 0 <= gap <= most or len(vector) > MOST_VECTORS:
+                    self._handle.read_vector(vector, begin, end - begin)
                     vector, begin = [], position
                 elif gap:
                     vector.append(unwanted[:gap])
