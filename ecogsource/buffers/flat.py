@@ -103,6 +103,21 @@ class FlatBuffer(Buffer):
         """
         self._storage.announce(starts, length)
 
+    def is_in_memory(self, start: int, length: int) -> bool:
+        """Tell whether rows are likely to be read without waiting for a disk.
+
+        Parameters
+        ----------
+        start, length : int
+            As for :meth:`announce`.
+
+        Returns
+        -------
+        bool
+            Whether both ends are in memory; also true where the system does not say.
+        """
+        return self._storage.is_in_memory(start, length)
+
     def _set_scale(self, units_scale: Any) -> None:
         super()._set_scale(units_scale)
         self._affine = Affine.of(self._scale)

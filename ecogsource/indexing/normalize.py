@@ -160,11 +160,12 @@ def normalize_outer(index: Any, shape: tuple[int, ...]) -> Selection:
 
 
 def _plain(items: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
-    """Integers and slices only: nearly every index there is, so it has a short way."""
+    """Integers and slices, or slices and one array: nearly every index has a short way."""
     if len(items) > len(shape):
         return None
     selectors: list[Selector] = []
     lengths = []
+    listed = False
     for axis, (item, size) in enumerate(zip(items, shape, strict=False)):
         kind = type(item)
         if kind is slice:
@@ -173,8 +174,15 @@ def _plain(items: tuple[Any, ...], shape: tuple[int, ...]) -> Selection | None:
             lengths.append(len(chosen))
         elif kind is int:
             selectors.append(_position(item, axis, size))
-        else:
+        elif listed or kind is not np.ndarray or item.ndim != 1 or item.dtype.kind not in "iu":
             return None
+        else:
+            listed = True
+            selectors.append(simplify(_in_bounds(item.astype(np.int64), axis, size)))
+            lengths.append(len(item))
+    if listed and len(lengths) < len(items):
+        # Integers beside an array count as arrays.
+        return None
     if len(items) < len(shape):
         rest = shape[len(items) :]
         selectors += map(range, rest)

@@ -219,23 +219,35 @@ def test_the_large_path_is_numpy_too(
         np.testing.assert_array_equal(buffer.oindex[key], expected)
 
 
-def test_columns_of_a_file_too_large_to_stay_mapped_are_read_with_their_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_dense_is_read_by_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loops: bool
 ) -> None:
     truth = np.random.default_rng(0).integers(-999, 999, (30_000, 40)).astype("i2")
     truth.tofile(tmp_path / "a.dat")
     buffer = FlatBuffer(tmp_path / "a.dat", "i2", truth.shape)
-    monkeypatch.setattr(handles, "MAPPED_LIMIT", 0)
+    rows = FlatBuffer(tmp_path / "a.dat", "i2", (40, 30_000))
 
     def no_map(self: handles.Handle) -> None:
         raise AssertionError("a map was used")
 
     monkeypatch.setattr(handles.Handle, "map", no_map)
-    np.testing.assert_array_equal(buffer[:, 7:30], truth[:, 7:30])
-    np.testing.assert_array_equal(buffer.T[7:30, 1:], truth.T[7:30, 1:])
-    monkeypatch.setattr(handles, "MAPPED_LIMIT", 1 << 30)
-    with pytest.raises(AssertionError, match="a map was used"):
-        buffer[:, 7:30]
+    np.testing.assert_array_equal(buffer[:4000], truth[:4000])
+    np.testing.assert_array_equal(buffer.T[:, :3000], truth.T[:, :3000])
+    np.testing.assert_array_equal(buffer[200:2000, 7:30], truth[200:2000, 7:30])
+    np.testing.assert_array_equal(rows[3:9, 50:20_000], truth.reshape(40, -1)[3:9, 50:20_000])
+    indices = {
+        "large": (buffer, np.s_[:, 7:30]),
+        "short rows that are far from each other": (rows, np.s_[:, 7:9]),
+    }
+    for what, (flat, index) in indices.items():
+        if loops:
+            np.testing.assert_array_equal(flat[index], truth.reshape(flat.shape)[index], what)
+        else:
+            with pytest.raises(AssertionError, match="a map was used"):
+                flat[index]
+    for sparse in (np.s_[:, 7:9], np.s_[5, 8:10], np.s_[::9, ::4]):
+        with pytest.raises(AssertionError, match="a map was used"):
+            buffer[sparse]
 
 
 def test_long_runs_with_a_gain_for_every_channel(tmp_path: Path) -> None:

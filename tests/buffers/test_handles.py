@@ -116,15 +116,12 @@ def test_short_reads_go_on_until_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     handle.read(target, 0)
     assert target.tobytes() == b"0123456789"
     rows = np.zeros((2, 5), np.uint8)
-    handle.read_rows(rows, [5, 0])
+    handle.read_rows(rows, np.array([5, 0]))
     assert rows.tobytes() == b"5678901234"
-    vector = [np.zeros(n, np.uint8) for n in (1, 6, 2)]
-    handle.read_vector(vector, 1, 9)
-    assert b"".join(part.tobytes() for part in vector) == b"123456789"
     with pytest.raises(CorruptDataError, match=r"ends early: 10 bytes wanted, 6 found.*byte 10"):
         handle.read(target, 4)
-    with pytest.raises(CorruptDataError, match=r"ends early: 2 bytes wanted, 1 found.*byte 10"):
-        handle.read_vector(vector, 2, 9)
+    with pytest.raises(CorruptDataError, match=r"ends early: 5 bytes wanted, 3 found.*byte 10"):
+        handle.read_rows(rows, np.array([1, 7]))
     handle.close()
 
 
@@ -140,8 +137,15 @@ def test_an_error_in_the_middle_of_a_read(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "preadv", fails)
     with pytest.raises(CorruptDataError, match=r"cannot be read: Input/output error.*byte 3"):
         handle.read(np.zeros(10, np.uint8), 0)
-    with pytest.raises(CorruptDataError, match=r"cannot be read: Input/output error.*byte 2"):
-        handle.read_vector([np.zeros(3, np.uint8)], 2, 3)
+    handle.close()
+
+
+def test_an_error_of_one_of_many_rows(tmp_path: Path) -> None:
+    handle = Handle(write(tmp_path / "a"))
+    os.close(handle.fd)
+    handle.fd = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(CorruptDataError, match=r"cannot be read: Is a directory.*byte 5"):
+        handle.read_rows(np.zeros((2, 3), np.uint8), np.array([5, 2]))
     handle.close()
 
 

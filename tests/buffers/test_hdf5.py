@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecogsource.buffers import HDF5Buffer, clear_chunk_cache
+from ecogsource.buffers.storage import kernels, windowed
 from ecogsource.buffers.storage import layout as layouts
 from ecogsource.buffers.storage.chunked import CELL_BYTES, ChunkedStorage
 from ecogsource.buffers.storage.library import LibraryReader, tile_shape
@@ -226,13 +227,14 @@ class Spy:
         self.dataset[key] = value
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
 @pytest.mark.parametrize("fill", [False, True])
 def test_windows_over_many_small_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: bool, dtype: str
 ) -> None:
     data = np.arange(9000 * 62, dtype="f4").reshape(9000, 62)
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        x = file.create_dataset("x", data.shape, ">f4", chunks=(1875, 4))
+        x = file.create_dataset("x", data.shape, dtype, chunks=(1875, 4))
         x[: 5000 if fill else 9000] = data[: 5000 if fill else 9000]
         data = x[()].astype("f4")
     buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
@@ -245,10 +247,13 @@ def test_windows_over_many_small_chunks(
         np.s_[1000:3000, 8:40:2],
         np.s_[100:3000:2],
         np.s_[7, :],
+        np.s_[100:3000, 5],
+        np.s_[3000:100:-7, ::-1],
+        np.s_[[8000, 3, 2500], 2:9],
     )
-    for group, regular in ((1 << 20, 0.7), (1 << 20, -1.0), (1 << 16, -1.0), (1 << 10, 0.7)):
-        monkeypatch.setattr("ecogsource.buffers.storage.grouped.GROUP_BYTES", group)
-        monkeypatch.setattr("ecogsource.buffers.storage.grouped.REGULAR", regular)
+    for size, room in ((1 << 20, 1 << 18), (1 << 16, 1 << 18), (1 << 10, 8), (1 << 20, 1000)):
+        monkeypatch.setattr(windowed, "PART_BYTES", size)
+        monkeypatch.setattr(kernels, "ROOM", room)
         same(buffer, data, windows)
         same(buffer.T, data.T, tuple(np.s_[:, i[0]] for i in windows if isinstance(i, tuple)))
         scaled = HDF5Buffer.from_path(tmp_path / "a.h5", "x", units_scale=(1.0, 0.5))
@@ -278,56 +283,55 @@ def test_plain_chunks_at_any_distances(
     index = tuple(data.draw(st.one_of(st.integers(0, n - 1), st.slices(n))) for n in shape)
     if data.draw(st.booleans()):
         index = (data.draw(st.lists(st.integers(0, shape[0] - 1), max_size=6)), *index[1:])
-    limits = {
-        "REGULAR": [-1.0],
-        "ROW_BYTES": [1, 1 << 12],
-        "GAP_BYTES": [0, 3, 1 << 15],
-        "GAP_PER_BYTE": [1, 100],
-        "MOST_VECTORS": [1, 4, 1000],
-    }
     with pytest.MonkeyPatch.context() as patch:
-        for name, values in limits.items():
-            value = data.draw(st.sampled_from(values))
-            patch.setattr(f"ecogsource.buffers.storage.grouped.{name}", value)
+        patch.setattr(windowed, "PART_BYTES", data.draw(st.sampled_from([1, 100, 1 << 20])))
+        patch.setattr(windowed, "ROWS", data.draw(st.sampled_from([0, 64])))
+        patch.setattr(kernels, "ROOM", data.draw(st.sampled_from([8, 50, 1 << 18])))
         np.testing.assert_array_equal(buffer[index], truth[index], strict=True)
         np.testing.assert_array_equal(buffer.T[index[::-1]], truth.T[index[::-1]], strict=True)
 
 
-def test_long_rows_of_plain_chunks_take_one_call_for_all_that_follow_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("room", [8, 5000, 1 << 18])
+@pytest.mark.parametrize("gains", [None, 0.5])
+def test_long_rows_of_plain_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, gains: float | None
 ) -> None:
+    monkeypatch.setattr(kernels, "ROOM", room)
     data = np.arange(20 * 20_000, dtype="i2").reshape(20, 20_000)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=data, chunks=(4, 5000))
-    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
-    buffer[:, :3]
-    calls: list[int] = []
-    real = os.preadv
-
-    def count(fd: int, buffers: list[Any], offset: int, *flags: int) -> int:
-        if not flags:  # else it asks whether a page is in memory
-            calls.append(len(buffers))
-        return real(fd, buffers, offset, *flags)
-
-    monkeypatch.setattr(os, "preadv", count)
-    out = np.full((12, 16_010), -1, "i2")[:, 3:-7]
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x", units_scale=gains)
+    truth = data if gains is None else (data * np.float32(gains)).astype("f4")
+    out = np.full((12, 16_010), -1, truth.dtype)[:, 3:-7]
     buffer.read((slice(4, 16), slice(2000, 18_000)), out)
-    np.testing.assert_array_equal(out, data[4:16, 2000:18_000])
+    np.testing.assert_array_equal(out, truth[4:16, 2000:18_000])
     assert out.base is not None
     assert (out.base[:, :3] == -1).all()
     assert (out.base[:, -7:] == -1).all()
-    # Of each of three lines of chunks four rows of four chunks, and what lies between rows.
-    assert calls == [16 + 6] * 3
-    calls.clear()
-    np.testing.assert_array_equal(buffer[7, 2000:18_000], data[7, 2000:18_000])
-    # Rows of one channel are too far apart.
-    assert calls == [1] * 4
-    calls.clear()
-    some = [13, 0, 1, 13, 3]
-    np.testing.assert_array_equal(buffer[some], data[some])
-    # Rows 0, 1 and 3 of four chunks, skipping what lies between; row 13 of four chunks, twice.
-    assert len(calls) == 1 + 8
-    assert max(calls) >= 12 + 4
+    windows = (
+        np.s_[7, 2000:18_000],
+        np.s_[:, 4990:5010],
+        np.s_[::2, 700],
+        np.s_[1:19:3, 10:19_000:9],
+        np.s_[::-1, 9000:100:-1],
+        np.s_[[13, 0, 1, 13, 3]],
+        np.s_[[13, 0], 100:9000:3],
+    )
+    same(buffer, truth, windows)
+    same(buffer.T, truth.T, tuple(i[::-1] for i in windows if isinstance(i, tuple)))
+
+
+def test_a_plain_chunk_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.zeros((40, 500), "i2"), chunks=(10, 500))
+    buffer = HDF5Buffer.from_path(path, "x")
+    assert buffer[:5].sum() == 0
+    status = os.stat(path)
+    os.truncate(path, status.st_size - 4000)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(CorruptDataError, match=r"changed after it was opened.*now has"):
+        buffer[:]
 
 
 @pytest.mark.parametrize("chunks", [None, (5, 300), True])

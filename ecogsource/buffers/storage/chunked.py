@@ -21,12 +21,12 @@ from ecogsource.buffers.storage.grid import (
     key_count,
     length,
 )
-from ecogsource.buffers.storage.grouped import all_there, read_grouped
 from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
 from ecogsource.buffers.storage.place import place
 from ecogsource.buffers.storage.shuffle import Shuffled
 from ecogsource.buffers.storage.threads import run, scratch
+from ecogsource.buffers.storage.windowed import all_there, read_windowed
 from ecogsource.errors import CorruptDataError
 from ecogsource.params import load_params
 
@@ -138,7 +138,7 @@ class ChunkedStorage:
             handle.check(self._signature)
             if not self.layout.filters:
                 index = self._known_index()
-                if not read_grouped(
+                if not read_windowed(
                     handle, index, self.layout, selectors, out, affine, complete=self._complete
                 ):
                     nbytes = out.size * self.dtype.itemsize

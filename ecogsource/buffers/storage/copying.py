@@ -1,7 +1,8 @@
 """Copying arrays into each other: cast, scaled and turned in one pass.
 
-Work goes tile by tile, so that what was just read or decoded is still in the processor's cache
-when it is turned, cast and scaled, and no temporary of the size of the result is ever made.
+Where there are the loops in C, they do it. Else work goes tile by tile, so that what was just read
+or decoded is still in the processor's cache when it is turned, cast and scaled. Either way no
+temporary of the size of the result is ever made.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecogsource.buffers.storage import kernels
 from ecogsource.buffers.storage.threads import scratch
 
 if TYPE_CHECKING:
     from ecogsource.buffers.storage.affine import Affine
 
-__all__ = ["TILE_ELEMENTS", "UNSIGNED", "copy_into", "copy_near", "grid_slices", "turns_at_once"]
+__all__ = ["TILE_ELEMENTS", "UNSIGNED", "copy_into", "grid_slices"]
 
 # Smaller tiles would stay nearer to the processor, but every call lets go of the interpreter lock,
 # and threads that take it from each other all the time gain nothing.
@@ -27,10 +29,8 @@ COLUMN_TILE_ELEMENTS = 1 << 17
 # Fewer elements are turned faster as they are.
 TURNED_ELEMENTS = 1 << 12
 TURNED_ROWS = 512
-# Runs of bytes from that length on are copied as they lie, before they are turned ...
+# Runs of bytes from that length on are copied as they lie, before they are turned.
 RUN_BYTES = 16
-# ... but long ones of neighbouring rows are turned where they are.
-LONG_RUN_BYTES = 128
 # NumPy has a loop for each run: up to this length one loop over items is faster.
 ITEM_BYTES = range(8, 512 + 1)
 ITEMS = 64
@@ -57,6 +57,8 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
     NumPy copies what runs the same way in both at the speed of memory, however large. Only what
     must be turned or scaled is cut into tiles that stay in the cache between the steps.
     """
+    if kernels.copy(target, source, affine):
+        return
     turned = (
         target.ndim > 1
         and target.size >= TURNED_ELEMENTS
@@ -66,9 +68,6 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         _copy(target, source)
         return
     run = _run_bytes(source) if turned else 0
-    if run >= LONG_RUN_BYTES and affine is None and turns_at_once(target, source):
-        _turn_at_once(target, source)
-        return
     copy = _turn_tile if run >= RUN_BYTES else _copy_tile
     most = COLUMN_TILE_ELEMENTS if turned and run < RUN_BYTES else TILE_ELEMENTS
     if target.size <= most:
@@ -76,16 +75,6 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
         return
     for tile in _tiles(target, source, most):
         copy(target[tile], source[tile], None if affine is None else affine.at(tile))
-
-
-def copy_near(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
-    """Do what `copy_into` does, for a source of some 100 KB that was just read or decoded."""
-    if affine is None and source.size < TURNED_ELEMENTS:
-        np.copyto(target, source, casting="unsafe")
-    elif affine is None and source.ndim > 1 and (axis := _fast_axis(target)) != _fast_axis(source):
-        _turn(target, source, axis)
-    else:
-        copy_into(target, source, affine)
 
 
 def _copy(target: np.ndarray, source: np.ndarray) -> None:
@@ -153,11 +142,11 @@ def _better_after(target: np.ndarray, source: np.ndarray) -> bool:
     return target.size <= NEAR_ELEMENTS or source.shape[_fast_axis(source)] < SHORT_ROW
 
 
-def _turn(target: np.ndarray, source: np.ndarray, axis: int, start: int = 0) -> None:
+def _turn(target: np.ndarray, source: np.ndarray, axis: int) -> None:
     """Copy columns to rows, some hundred at a time, whose lines fit the innermost cache."""
     before, n = (slice(None),) * axis, target.shape[axis]
     step = _rows_at_once(abs(source.strides[axis]), n)
-    for first in range(start, n, step):
+    for first in range(0, n, step):
         rows = (*before, slice(first, first + step))
         np.copyto(target[rows], source[rows], casting="unsafe")
 
@@ -169,47 +158,6 @@ def _rows_at_once(apart: int, n: int) -> int:
         return n
     # An even number of lines apart, they use every other set of the cache: half as many fit.
     return TURNED_ROWS // 2 if apart % (2 * LINE_BYTES) == 0 else TURNED_ROWS
-
-
-def turns_at_once(target: np.ndarray, source: np.ndarray) -> bool:
-    """Tell whether `copy_into` turns an array of long runs in one call, from where it is.
-
-    So it does if no type changes, and rows of the source are far from colliding. It looks at the
-    source column by column then: one in the cache is better than one in a file.
-    """
-    axis = _fast_axis(target)
-    apart = abs(source.strides[axis])
-    return (
-        target.dtype == source.dtype
-        and target.itemsize in UNSIGNED
-        and axis != _fast_axis(source)
-        and apart % COLLIDING_BYTES != 0
-        and target.shape[axis] >= 2 * _rows_at_once(apart, target.shape[axis])
-    )
-
-
-def _turn_at_once(target: np.ndarray, source: np.ndarray) -> None:
-    """Do what `_turn` does in one call.
-
-    A copy would put the axes into the order of the target's memory; the loop of a universal
-    function takes them as they are given, blocks of rows first.
-    """
-    unsigned, axis = UNSIGNED[target.itemsize], _fast_axis(target)
-    n = target.shape[axis]
-    step = _rows_at_once(abs(source.strides[axis]), n)
-    done = n - n % step
-    rows = (*(slice(None),) * axis, slice(0, done))
-    blocks = (_in_blocks(array[rows].view(unsigned), axis, step) for array in (source, target))
-    np.positive(*blocks, order="C")
-    _turn(target, source, axis, done)
-
-
-def _in_blocks(array: np.ndarray, axis: int, step: int) -> np.ndarray:
-    """View an array in blocks along an axis, their number first."""
-    shape, strides = list(array.shape), list(array.strides)
-    blocks, shape[axis] = shape[axis] // step, step
-    strides = [strides[axis] * step, *strides]
-    return np.lib.stride_tricks.as_strided(array, (blocks, *shape), strides)
 
 
 def _scale(values: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:

@@ -13,13 +13,14 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ecogsource.buffers.storage import kernels
 from ecogsource.buffers.storage.affine import Affine
-from ecogsource.buffers.storage.copying import copy_into, copy_near, turns_at_once
+from ecogsource.buffers.storage.copying import copy_into
 from ecogsource.buffers.storage.grid import (
     Key,
     Part,
@@ -41,6 +42,7 @@ from ecogsource.buffers.storage.handles import (
     signature_of,
 )
 from ecogsource.buffers.storage.place import assign_outer, place
+from ecogsource.buffers.storage.runs import Runs
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 from ecogsource.params import load_params
@@ -48,7 +50,7 @@ from ecogsource.params import load_params
 __all__ = ["ContiguousStorage"]
 
 # From this length on, a run of bytes is read by position: that costs less than bringing its pages
-# into a map. Where there are several runs, each must be longer.
+# into a map. Where there are several runs, each must be longer, or so far from the next.
 RUN_BYTES = 1 << 12
 ROW_BYTES = 1 << 14
 # New memory of that size costs nothing.
@@ -56,11 +58,12 @@ SMALL_BYTES = 1 << 16
 NEAR_BYTES = 1 << 18
 # More than that is worth threads.
 PART_BYTES = 1 << 20
+# What looking at an item that has a line of memory for itself costs, in bytes that are copied.
+APART_BYTES = 32
 # What one access to a map brings in around it.
 FAULT_BYTES = 1 << 16
-PAGE_BYTES = 1 << 12
-# Columns are no longer worth their rows where they hold less than this part of them.
-SPARSE = 32
+# So many times the bytes that are wanted may be read with them; a map leaves them out.
+READ_MOST = 2
 
 
 class ContiguousStorage:
@@ -109,8 +112,6 @@ class ContiguousStorage:
             )
         sizes = [*shape[1:], dtype.itemsize]
         self._strides = tuple(math.prod(sizes[axis:]) for axis in range(len(shape)))
-        # The last axis first: number, length, distance of neighbours in bytes.
-        self._axes = list(zip(range(len(shape)), shape, self._strides, strict=True))[::-1]
 
     def read_into(
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
@@ -135,16 +136,23 @@ class ContiguousStorage:
         try:
             self._signature = handle.check(self._signature, self._pool.own_write)
             nbytes = out.size * self.dtype.itemsize
-            if nbytes <= PART_BYTES:
-                self._read(handle, selectors, out, affine)
+            runs = Runs.of(selectors, self._strides, self.offset, self.dtype.itemsize)
+            read = max(nbytes, runs.total)
+            if read > READ_MOST * nbytes:
+                # Each item is on a line of its own.
+                read = min(read, out.size * APART_BYTES)
+            if read <= PART_BYTES:
+                self._read(handle, selectors, runs, out, affine)
                 return
 
             def work(part: Part) -> None:
                 scale = None if affine is None else affine.at(part.where)
                 where: Any = (*part.where, ...)
-                self._read(handle, part.selectors, out[where], scale)
+                found = Runs.of(part.selectors, self._strides, self.offset, self.dtype.itemsize)
+                self._read(handle, part.selectors, found, out[where], scale)
 
-            run(work, parts(selectors, max(1, PART_BYTES // self.dtype.itemsize)), nbytes)
+            size = max(1, out.size * PART_BYTES // read)
+            run(work, parts(selectors, size), read)
         finally:
             self._pool.release(handle)
 
@@ -158,16 +166,29 @@ class ContiguousStorage:
         length : int
             How many rows from each on.
         """
-        nbytes = length * self._strides[0]
         # A file that cannot be opened is for the reader to complain about.
-        with contextlib.suppress(OSError):
-            handle = self._pool.acquire(self.path, self._signature)
-            try:
-                for start in starts:
-                    runs = [(self.offset + start * self._strides[0], nbytes)]
-                    handle.fetch(runs[0][0], sum(runs[0]) - 1, runs.copy)
-            finally:
-                self._pool.release(handle)
+        with contextlib.suppress(OSError), self._open() as handle:
+            for start in starts:
+                runs = [self._run(start, length)]
+                handle.fetch(runs[0][0], sum(runs[0]) - 1, runs.copy)
+
+    def is_in_memory(self, start: int, length: int) -> bool:
+        """Tell whether rows are in memory, by their ends; yes where the system does not say."""
+        with contextlib.suppress(OSError), self._open() as handle:
+            first, nbytes = self._run(start, length)
+            return handle.is_in_memory(first, first + nbytes - 1)
+        return True
+
+    def _run(self, start: int, length: int) -> tuple[int, int]:
+        return self.offset + start * self._strides[0], length * self._strides[0]
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Handle]:
+        handle = self._pool.acquire(self.path, self._signature)
+        try:
+            yield handle
+        finally:
+            self._pool.release(handle)
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
@@ -184,14 +205,15 @@ class ContiguousStorage:
         self,
         handle: Handle,
         selectors: Sequence[Selector],
+        runs: Runs,
         out: np.ndarray,
         affine: Affine | None,
     ) -> None:
         """Read a part, in this thread."""
         nbytes = out.size * self.dtype.itemsize
-        if nbytes >= RUN_BYTES and self._read_runs(handle, selectors, out, affine):
-            return
-        if nbytes > NEAR_BYTES and self._read_columns(handle, selectors, out, affine):
+        straight = runs.plain and affine is None and out.dtype == self.dtype
+        if _by_position(runs, nbytes, straight=straight):
+            self._read_runs(handle, selectors, runs, out, affine, straight=straight)
             return
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
         self._fetch(handle, keys)
@@ -202,87 +224,42 @@ class ContiguousStorage:
         self,
         handle: Handle,
         selectors: Sequence[Selector],
+        runs: Runs,
         out: np.ndarray,
         affine: Affine | None,
-    ) -> bool:
-        """Read one run of bytes, or one long run of each of some positions of the first axis.
-
-        False if the selection is something else; nothing was read then.
-        """
-        offset, nbytes, whole = self.offset, self.dtype.itemsize, True
-        rows: range | np.ndarray | None = None
-        for axis, n, stride in self._axes:
-            selector = selectors[axis]
-            if isinstance(selector, int):
-                offset += selector * stride
-                whole = whole and n == 1
-                continue
-            count = len(selector)
-            if count == 1 or (whole and isinstance(selector, range) and selector.step == 1):
-                offset += int(selector[0]) * stride
-                nbytes *= count
-                whole = whole and count == n
-            elif axis == 0 and nbytes >= ROW_BYTES:
-                rows = selector
+        *,
+        straight: bool,
+    ) -> None:
+        """Read runs of bytes straight to their place, or to memory near the processor first."""
+        rows = _rows(out, runs.number) if straight else None
+        view: Any = None
+        keys: list[slice | np.ndarray] | None = None
+        if rows is None:
+            total = runs.total
+            memory: Any = np.empty(total, np.uint8) if total <= SMALL_BYTES else scratch(total)
+            rows = np.ndarray((runs.number, runs.nbytes), np.uint8, memory)
+            if runs.plain:
+                view = np.ndarray(out.shape, self.dtype, memory)
             else:
-                return False
-        straight = affine is None and out.dtype == self.dtype
-        if rows is not None:
-            if not straight or out.ndim < 2 or not out[0].flags.c_contiguous:
-                return False
-            offsets = [offset + int(position) * self._strides[0] for position in rows]
-            handle.fetch(offsets[0], offsets[-1], lambda: ((start, nbytes) for start in offsets))
-            handle.read_rows(out, offsets)
-        elif straight and out.flags.c_contiguous:
-            handle.read(out, offset)
-        elif nbytes <= SMALL_BYTES:
-            stored = np.empty(out.shape, self.dtype)
-            handle.read(stored, offset)
-            copy_near(out, stored, affine)
-        else:
-            stored = np.ndarray(out.shape, self.dtype, scratch(nbytes))
-            near = nbytes <= NEAR_BYTES
-            if not near and (affine is not None or not turns_at_once(out, stored)):
-                return False
-            handle.read(stored, offset)
-            (copy_near if near else copy_into)(out, stored, affine)
-        return True
-
-    def _read_columns(
-        self,
-        handle: Handle,
-        selectors: Sequence[Selector],
-        out: np.ndarray,
-        affine: Affine | None,
-    ) -> bool:
-        """Read some neighbouring columns out of rows that are read whole.
-
-        Rows that are shorter than a page leave no page out, and a map of a file so large loses
-        its pages before they are looked at again. False if that is not so; nothing was read then.
-        """
-        rows, columns = selectors if len(selectors) == 2 else (0, 0)
-        if not (isinstance(rows, range) and isinstance(columns, range)):
-            return False
-        apart, run = self._strides[0], len(columns) * self.dtype.itemsize
+                view, keys = runs.view(memory, self.dtype, selectors, self._strides)
+        offsets = runs.offsets(selectors, self._strides)
+        if runs.number > 1:
+            handle.fetch(
+                int(offsets[0]),
+                int(offsets[-1]),
+                lambda: ((offset, runs.nbytes) for offset in offsets.tolist()),
+            )
         if (
-            rows.step != 1
-            or columns.step != 1
-            or apart > PAGE_BYTES
-            or run * SPARSE < apart
-            or handle.stays_mapped
+            view is not None
+            and keys is None
+            and kernels.read_copy(handle.fd, rows, offsets, out, view, affine)
         ):
-            return False
-        nbytes = out.size * self.dtype.itemsize
-        stored = np.ndarray(out.shape, self.dtype, scratch(nbytes, "columns"))
-        step = max(1, PART_BYTES // apart)
-        for first in range(0, len(rows), step):
-            n = min(step, len(rows) - first)
-            memory = scratch(n * apart)
-            handle.read(memory, self.offset + (rows.start + first) * apart)
-            block = np.ndarray((n, self.shape[1]), self.dtype, memory)
-            copy_into(stored[first : first + n], block[:, columns.start : columns.stop])
-        copy_into(out, stored, affine)
-        return True
+            return
+        handle.read_rows(rows, offsets)
+        if keys is not None:
+            place(view, keys, out, (slice(None),) * out.ndim, affine)
+        elif view is not None:
+            copy_into(out, view, affine)
 
     def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:
         """Have the system bring in what a selection needs."""
@@ -348,3 +325,24 @@ class ContiguousStorage:
 
     def _view(self, handle: Handle) -> np.ndarray:
         return np.ndarray(self.shape, self.dtype, handle.map(), self.offset)
+
+
+def _by_position(runs: Runs, nbytes: int, *, straight: bool) -> bool:
+    """Tell whether runs are read by position; else they are looked at in the map."""
+    if runs.total > READ_MOST * nbytes:
+        return False
+    if runs.number == 1:
+        if nbytes < RUN_BYTES:
+            return False
+    elif runs.nbytes < ROW_BYTES and (runs.apart < ROW_BYTES or not kernels.available()):
+        return False
+    return kernels.available() or straight or runs.total <= NEAR_BYTES
+
+
+def _rows(out: np.ndarray, count: int) -> np.ndarray | None:
+    """Look at a result as so many rows, each contiguous in itself; ``None`` if it has none."""
+    if out.flags.c_contiguous:
+        return out.reshape(count, -1)
+    if out.ndim > 1 and len(out) == count and out[0].flags.c_contiguous:
+        return out
+    return None

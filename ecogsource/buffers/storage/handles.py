@@ -14,9 +14,12 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ecogsource.buffers.storage import kernels
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 from ecogsource.params import load_params
 
@@ -195,7 +198,7 @@ class Handle:
         runs : callable
             Gives position and length of the runs of bytes; called only if they are needed.
         """
-        if not _CAN_FETCH or (self._is_cached(first) and (first == last or self._is_cached(last))):
+        if self.is_in_memory(first, last):
             return
         left = FETCHED_BYTES
         for offset, nbytes in runs():
@@ -203,6 +206,12 @@ class Handle:
             left -= nbytes
             if left <= 0:
                 return
+
+    def is_in_memory(self, first: int, last: int) -> bool:
+        """Tell whether two bytes are in memory; yes where the system does not say."""
+        return not _CAN_FETCH or (
+            self._is_cached(first) and (first == last or self._is_cached(last))
+        )
 
     def _is_cached(self, offset: int) -> bool:
         """Tell whether a byte is in memory already; yes where the system does not say."""
@@ -235,11 +244,6 @@ class Handle:
         if mapped_bytes() - _FOREIGN.nbytes > limit:
             self._give_back(self)
 
-    @property
-    def stays_mapped(self) -> bool:
-        """Whether all pages of the file may be in memory at once."""
-        return self.size <= _mapped_limit()
-
     def give_back_pages(self) -> None:
         """Take the pages of the map out of memory; they come back when they are looked at."""
         if self._map is not None:
@@ -268,25 +272,23 @@ class Handle:
         if got != wanted:
             self._read_rest(memoryview(target).cast("B"), got, offset)
 
-    def read_vector(self, targets: Sequence[Any], offset: int, nbytes: int) -> None:
-        """Fill pieces of contiguous memory with `nbytes` that follow each other; see `read`.
+    def read_rows(self, rows: np.ndarray, offsets: np.ndarray) -> None:
+        """Fill each row of an array, contiguous in itself, with the bytes at its own offset.
 
-        There may be at most 1024 of them, which is as many as systems take.
+        Parameters
+        ----------
+        rows : ndarray, shape (n, ...)
+            Target.
+        offsets : ndarray of int64, shape (n,)
+            Positions in the file.
+
+        Raises
+        ------
+        CorruptDataError
+            If the file ends before, or the system cannot read it.
         """
-        try:
-            got = os.preadv(self.fd, targets, offset)
-        except OSError as error:
-            raise self._unreadable(error, offset) from error
-        if got != nbytes:
-            for target in targets:
-                self.read(target, offset)
-                offset += target.nbytes
-
-    def read_rows(self, rows: Iterable[Any], offsets: Iterable[int]) -> None:
-        """Fill contiguous rows, each with the bytes at its own offset; see `read`."""
-        fd, preadv = self.fd, os.preadv
-        for row, offset in zip(rows, offsets, strict=True):
-            if preadv(fd, (row,), offset) != row.nbytes:
+        if not kernels.read_rows(self.fd, rows, offsets):
+            for row, offset in zip(rows, offsets.tolist(), strict=True):
                 self.read(row, offset)
 
     def _read_rest(self, target: memoryview, got: int, offset: int) -> None:

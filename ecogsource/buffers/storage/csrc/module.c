@@ -1,0 +1,271 @@
+/* Inner loops of reading: arrays turned, put together, cast and scaled in one pass, and many short
+ * reads with one call.
+ *
+ * All of it can be done with NumPy and the os module, and is, where this module could not be built:
+ * see kernels.py, the only caller. What is gained here is that values are touched once, that no
+ * call is made for each row, and that other threads run meanwhile.
+ *
+ * Arrays come by the buffer protocol. Nothing is allocated: tiles go through the stack.
+ */
+#define PY_SSIZE_T_CLEAN
+#include "read.h"
+
+/* Smaller work is done before another thread could take the interpreter lock. */
+#define UNLOCKED_BYTES (1 << 15)
+
+/* The arrays of one call: those that a kernel looks at until it is done. */
+#define MAX_VIEWS 6
+typedef struct {
+    Py_buffer views[MAX_VIEWS];
+    int count;
+} Held;
+
+static void
+let_go(Held *held)
+{
+    while (held->count > 0) {
+        PyBuffer_Release(&held->views[--held->count]);
+    }
+}
+
+/* Look at an array; NULL with an exception if that cannot be done. */
+static const Py_buffer *
+look_at(Held *held, PyObject *array, int flags)
+{
+    Py_buffer *view = &held->views[held->count];
+    if (PyObject_GetBuffer(array, view, flags) < 0) {
+        return NULL;
+    }
+    held->count++;
+    return view;
+}
+
+/* Describe the copy between two arrays. 1 if that is done here, 0 if it is not, -1 with an
+ * exception. */
+static int
+prepare_copy(Held *held, Copy *copy, PyObject *target, PyObject *source, PyObject *format,
+             PyObject *offset, PyObject *factor)
+{
+    PyObject *arrays[] = {target, source, offset, factor};
+    const Py_buffer *views[] = {NULL, NULL, NULL, NULL};
+    const char *name = NULL;
+    if (format != Py_None && (name = PyUnicode_AsUTF8(format)) == NULL) {
+        return -1;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (arrays[i] == Py_None) {
+            continue;
+        }
+        views[i] = look_at(held, arrays[i], i ? PyBUF_RECORDS_RO : PyBUF_RECORDS);
+        if (views[i] == NULL) {
+            /* A type that the buffer protocol has no name for. */
+            if (!PyErr_ExceptionMatches(PyExc_ValueError)
+                && !PyErr_ExceptionMatches(PyExc_BufferError)) {
+                return -1;
+            }
+            PyErr_Clear();
+            return 0;
+        }
+    }
+    if (views[0] == NULL || views[1] == NULL) {
+        PyErr_SetString(PyExc_TypeError, "target and source must be arrays");
+        return -1;
+    }
+    return plan(copy, views[0], views[1], name, views[2], views[3]);
+}
+
+/* Describe rows to read; -1 with an exception. */
+static int
+prepare_rows(Held *held, Rows *rows, PyObject *file, PyObject *array, PyObject *offsets)
+{
+    const int fd = PyObject_AsFileDescriptor(file);
+    if (fd < 0) {
+        return -1;
+    }
+    const Py_buffer *view = look_at(held, array, PyBUF_STRIDED);
+    const Py_buffer *list = view ? look_at(held, offsets, PyBUF_ND | PyBUF_FORMAT) : NULL;
+    if (list == NULL) {
+        return -1;
+    }
+    Py_ssize_t length = view->itemsize;
+    int whole = view->ndim > 0;
+    for (int axis = view->ndim - 1; axis > 0; axis--) {
+        whole = whole && (view->shape[axis] == 1 || view->strides[axis] == length);
+        length *= view->shape[axis];
+    }
+    if (!whole || type_of(list->format, list->itemsize) != I8
+        || list->len != view->shape[0] * (Py_ssize_t)sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "contiguous rows are needed, and an int64 for each");
+        return -1;
+    }
+    *rows = (Rows){fd, view->buf, view->shape[0], view->strides[0], length, list->buf};
+    return 1;
+}
+
+static int
+takes(Py_ssize_t given, Py_ssize_t wanted)
+{
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "%zd arguments are needed, %zd were given", wanted, given);
+    }
+    return given == wanted;
+}
+
+PyDoc_STRVAR(copy_doc,
+"copy(target, source, format, offset, factor)\n"
+"--\n\n"
+"Copy an array into another of the same shape, cast and scaled on the way.\n\n"
+"With a format, the source is the bytes of items of that format: its first axis\n"
+"holds the most significant ones first. False if that is nothing for these loops.");
+
+static PyObject *
+kernels_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    Held held = {.count = 0};
+    Copy copy;
+    if (!takes(nargs, 5)) {
+        return NULL;
+    }
+    const int done = prepare_copy(&held, &copy, args[0], args[1], args[2], args[3], args[4]);
+    if (done == 1) {
+        if (copy.size < UNLOCKED_BYTES) {
+            copy_ordered(&copy);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            copy_ordered(&copy);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    let_go(&held);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
+
+PyDoc_STRVAR(read_rows_doc,
+"read_rows(fd, rows, offsets)\n"
+"--\n\n"
+"Fill each row of an array, contiguous in itself, with the bytes at its own offset.\n\n"
+"Offsets are an array of int64. False if the file ended before, or could not be read.");
+
+static PyObject *
+kernels_read_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    Held held = {.count = 0};
+    Rows rows;
+    if (!takes(nargs, 3)) {
+        return NULL;
+    }
+    int done = prepare_rows(&held, &rows, args[0], args[1], args[2]);
+    if (done == 1) {
+        Py_BEGIN_ALLOW_THREADS
+        done = read_all(&rows);
+        Py_END_ALLOW_THREADS
+    }
+    let_go(&held);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
+
+PyDoc_STRVAR(read_copy_doc,
+"read_copy(fd, rows, offsets, target, source, offset, factor)\n"
+"--\n\n"
+"Fill rows as `read_rows` does, then copy as `copy` does; the source looks at the rows.\n\n"
+"False if one of the two could not be done.");
+
+static PyObject *
+kernels_read_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    Held held = {.count = 0};
+    Rows rows;
+    Copy copy;
+    if (!takes(nargs, 7)) {
+        return NULL;
+    }
+    int done = prepare_rows(&held, &rows, args[0], args[1], args[2]);
+    if (done == 1) {
+        done = prepare_copy(&held, &copy, args[3], args[4], Py_None, args[5], args[6]);
+    }
+    if (done == 1) {
+        Py_BEGIN_ALLOW_THREADS
+        done = read_all(&rows);
+        if (done) {
+            copy_ordered(&copy);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    let_go(&held);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
+
+PyDoc_STRVAR(read_chunks_doc,
+"read_chunks(fd, target, source, offsets, first, step, edges, memory, offset, factor)\n"
+"--\n\n"
+"Read a window of a dataset in chunks without filters, cast and scaled on the way.\n\n"
+"The source only tells the type of what is stored. Offsets are a table of int64, one\n"
+"for each chunk; positions begin at `first` of the first one and go on by `step`, two\n"
+"numbers each. Memory is used on the way. False if these loops are not made for that,\n"
+"the file ended before, or it could not be read.");
+
+static PyObject *
+kernels_read_chunks(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Held held = {.count = 0};
+    Chunks chunks;
+    PyObject *file, *target, *source, *offsets, *memory, *offset, *factor;
+    if (!PyArg_ParseTuple(args, "OOOO(nn)(nn)(nn)OOO", &file, &target, &source, &offsets,
+                          &chunks.first[0], &chunks.first[1], &chunks.step[0], &chunks.step[1],
+                          &chunks.edges[0], &chunks.edges[1], &memory, &offset, &factor)) {
+        return NULL;
+    }
+    int done = -1;
+    const Py_buffer *table, *room;
+    chunks.fd = PyObject_AsFileDescriptor(file);
+    if (chunks.fd < 0 || (table = look_at(&held, offsets, PyBUF_RECORDS_RO)) == NULL
+        || (room = look_at(&held, memory, PyBUF_CONTIG)) == NULL) {
+        goto end;
+    }
+    chunks.memory = room->buf;
+    chunks.room = room->len;
+    done = prepare_copy(&held, &chunks.window, target, source, Py_None, offset, factor);
+    if (done != 1) {
+        goto end;
+    }
+    const Py_ssize_t *shape = chunks.window.shape;
+    int fits = chunks.window.ndim == 2 && table->ndim == 2 && chunks.room >= MAX_ITEM
+               && type_of(table->format, table->itemsize) == I8;
+    for (int axis = 0; fits && axis < 2; axis++) {
+        const Py_ssize_t last = chunks.first[axis] + (shape[axis] - 1) * chunks.step[axis];
+        fits = chunks.edges[axis] > 0 && chunks.first[axis] >= 0 && chunks.step[axis] > 0
+               && last / chunks.edges[axis] < table->shape[axis];
+        chunks.offset_steps[axis] = table->strides[axis];
+    }
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "the window is not inside of the chunks");
+        done = -1;
+        goto end;
+    }
+    chunks.offsets = table->buf;
+    Py_BEGIN_ALLOW_THREADS
+    done = read_window(&chunks);
+    Py_END_ALLOW_THREADS
+end:
+    let_go(&held);
+    return done < 0 ? NULL : PyBool_FromLong(done);
+}
+
+static PyMethodDef methods[] = {
+    {"copy", (PyCFunction)(void (*)(void))kernels_copy, METH_FASTCALL, copy_doc},
+    {"read_chunks", kernels_read_chunks, METH_VARARGS, read_chunks_doc},
+    {"read_copy", (PyCFunction)(void (*)(void))kernels_read_copy, METH_FASTCALL, read_copy_doc},
+    {"read_rows", (PyCFunction)(void (*)(void))kernels_read_rows, METH_FASTCALL, read_rows_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_kernels", "Inner loops of reading; see kernels.py.", 0, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__kernels(void)
+{
+    return PyModuleDef_Init(&module);
+}

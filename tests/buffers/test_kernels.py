@@ -1,0 +1,217 @@
+"""The loops in C, against NumPy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage.affine import Affine
+
+NUMBERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
+COPIED = [*NUMBERS, "?", "f2", ">i2", ">f8"]
+
+shapes = st.one_of(
+    st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    st.tuples(st.integers(1, 150), st.integers(1, 150)).map(list),
+)
+
+
+@pytest.fixture(autouse=True)
+def only_with_loops(loops: bool) -> None:
+    if not loops:
+        pytest.skip("these are tests of the loops in C alone")
+
+
+def numbers(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
+    """Give numbers of all sizes that a type has."""
+    kind = np.dtype(dtype)
+    if kind.kind in "fb":
+        return (100 * rng.standard_normal(shape)).astype(kind)
+    bits = rng.bytes(int(np.prod(shape)) * kind.itemsize)
+    return np.frombuffer(bits, kind).reshape(shape)
+
+
+def laid_out(draw: Any, array: np.ndarray) -> np.ndarray:
+    """Give an equal array whose axes lie in memory in any order, apart and backwards."""
+    axes = draw(st.permutations(range(array.ndim)))
+    steps = [draw(st.sampled_from([1, 1, 2, -1, -3])) for _ in axes]
+    memory = np.zeros([array.shape[axis] * abs(steps[axis]) for axis in axes], array.dtype)
+    view = memory.transpose(np.argsort(axes))[tuple(slice(None, None, step) for step in steps)]
+    view[...] = array
+    return view
+
+
+def drawn_affine(draw: Any, rng: np.random.Generator, shape: list[int], dtype: str) -> Affine:
+    def number() -> np.ndarray | None:
+        kind = draw(st.sampled_from(["none", "one", "many"]))
+        if kind == "none":
+            return None
+        lengths = [draw(st.sampled_from([1, n])) for n in shape] if kind == "many" else []
+        return numbers(rng, lengths, dtype)
+
+    return Affine(number(), number(), np.dtype(dtype))
+
+
+@settings(max_examples=300)
+@given(shape=shapes, seed=st.integers(0, 2**32), data=st.data())
+def test_copy_is_numpy(shape: list[int], seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    if data.draw(st.booleans()):
+        dtype = data.draw(st.sampled_from(COPIED))
+        source, target_type, affine = numbers(rng, shape, dtype), dtype, None
+    else:
+        source = numbers(rng, shape, data.draw(st.sampled_from(NUMBERS)))
+        target_type = data.draw(st.sampled_from(["f4", "f8"]))
+        affine = drawn_affine(data.draw, rng, shape, target_type)
+    with np.errstate(all="ignore"):
+        expected = source.astype(target_type)
+        if affine is not None and affine.offset is not None:
+            expected += affine.offset
+        if affine is not None and affine.factor is not None:
+            expected *= affine.factor
+    target = laid_out(data.draw, np.zeros(shape, target_type))
+    if source.dtype.itemsize in (2, 4, 8) and source.dtype.isnative and data.draw(st.booleans()):
+        width = source.dtype.itemsize
+        planes = np.moveaxis(np.ascontiguousarray(source).view("u1").reshape(*shape, width), -1, 0)
+        planes = np.ascontiguousarray(planes)
+        done = kernels.join(target, planes[::-1], source.dtype, affine)
+    else:
+        done = kernels.copy(target, laid_out(data.draw, source), affine)
+    assert done
+    np.testing.assert_array_equal(target, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["O", "c16", "M8[s]", "S4", [("a", "i2"), ("b", "O")]])
+def test_other_types_are_left_to_numpy(dtype: Any) -> None:
+    assert not kernels.copy(np.zeros((3, 2), dtype), np.zeros((3, 2), dtype), None)
+
+
+def test_what_the_loops_are_not_made_for() -> None:
+    zeros = np.zeros((3, 4), "f4")
+    odd = np.frombuffer(bytearray(4 * 12 + 1), "f4", 12, 1).reshape(3, 4)
+    double = Affine(None, np.asarray(2.0), np.dtype("f8"))
+    mixed = Affine(None, np.asarray(2.0, "f8"), np.dtype("f4"))
+    wide = Affine(np.zeros((1, 5), "f4"), None, np.dtype("f4"))
+    flat = Affine(np.zeros(4, "f4"), None, np.dtype("f4"))
+    constant = zeros.copy()
+    constant.flags.writeable = False
+    pairs: list[tuple[np.ndarray, np.ndarray, Affine | None]] = [
+        (zeros, zeros[:, :3], None),
+        (zeros, zeros[0], None),
+        (zeros[0, 0, None].reshape(()), zeros[0, 0, None].reshape(()), None),
+        (zeros.astype("i2"), zeros, None),
+        (zeros, odd, None),
+        (odd, zeros, None),
+        (zeros, zeros.astype(">f4"), None),
+        (constant, zeros, None),
+        (zeros, zeros, double),
+        (zeros, zeros, mixed),
+        (zeros, zeros, wide),
+        (zeros, zeros, flat),
+        (np.zeros((1,) * 9), np.zeros((1,) * 9), None),
+    ]
+    for target, source, affine in pairs:
+        assert not kernels.copy(target, source, affine)
+    planes = np.zeros((3, 3, 4), "u1")
+    assert not kernels.join(zeros, planes, np.dtype("f4"), None)
+    assert not kernels.join(zeros, planes.astype("i2")[:2], np.dtype("i2"), None)
+
+
+def test_rows(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).bytes(1000)
+    (tmp_path / "a").write_bytes(content)
+    with open(tmp_path / "a", "rb") as file:
+        memory = np.zeros((3, 9, 5), "i2")
+        rows, offsets = memory[::2, 2:6], np.array([700, 3])
+        assert kernels.read_rows(file.fileno(), rows, offsets)
+        for row, offset in zip(rows, offsets, strict=True):
+            assert row.tobytes() == content[offset : offset + 40]
+        assert not memory[1].any()
+        assert not memory[:, :2].any()
+        assert not kernels.read_rows(file.fileno(), rows, np.array([0, 961]))
+        assert kernels.read_rows(file.fileno(), rows, np.array([0, 960]))
+        out = np.zeros((5, 8))
+        turned = np.ascontiguousarray(rows)
+        view = turned.reshape(8, 5).T
+        assert kernels.read_copy(file.fileno(), turned, offsets, out, view, None)
+        np.testing.assert_array_equal(out, view)
+        assert not kernels.read_copy(file.fileno(), turned, np.array([0, 999]), out, view, None)
+        assert not kernels.read_copy(file.fileno(), turned, offsets, out.astype("i8"), view, None)
+        for bad in (np.array([1]), np.array([1, 2], "i4"), np.array([1.0, 2.0])):
+            with pytest.raises(ValueError, match="contiguous rows are needed, and an int64 for ea"):
+                kernels.read_rows(file.fileno(), rows, bad)
+        with pytest.raises(ValueError, match="contiguous rows are needed"):
+            kernels.read_rows(file.fileno(), memory[:2, :, :3], offsets)
+    with pytest.raises(ValueError, match="negative"):
+        kernels.read_rows(-1, rows, offsets)
+
+
+def test_chunks_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(1000))
+    table, out = np.array([[0, 80], [160, 240]]), np.zeros((7, 9), "i2")
+    with open(tmp_path / "a", "rb") as file:
+
+        def read(
+            offsets: np.ndarray = table,
+            first: tuple[int, int] = (1, 1),
+            step: tuple[int, int] = (1, 1),
+            edges: tuple[int, int] = (4, 5),
+            target: np.ndarray = out,
+        ) -> bool:
+            dtype = np.dtype("i2")
+            return kernels.read_chunks(
+                file.fileno(), target, dtype, offsets, first, step, edges, None
+            )
+
+        assert read()
+        assert not read(table + 750)
+        assert not read(target=out.astype("i8"))
+        outside: list[dict[str, Any]] = [
+            {"first": (2, 1)},
+            {"first": (-1, 1)},
+            {"step": (1, 2)},
+            {"step": (0, 1)},
+            {"edges": (0, 5)},
+            {"offsets": table[:1]},
+            {"offsets": table.astype("f8")},
+            {"offsets": table[0]},
+        ]
+        for changed in outside:
+            with pytest.raises(ValueError, match="the window is not inside of the chunks"):
+                read(**changed)
+
+
+def test_arguments() -> None:
+    loops = kernels._kernels
+    for function, count in ((loops.copy, 5), (loops.read_rows, 3), (loops.read_copy, 7)):
+        with pytest.raises(TypeError, match=f"{count} arguments are needed, 1 were given"):
+            function(None)
+    with pytest.raises(TypeError, match="function takes exactly 10 arguments"):
+        loops.read_chunks(1)
+    array = np.zeros(3)
+    with pytest.raises(TypeError, match="target and source must be arrays"):
+        loops.copy(array, None, None, None, None)
+    with pytest.raises(TypeError, match="bytes-like"):
+        loops.copy(array, 3, None, None, None)
+    with pytest.raises(TypeError):
+        loops.copy(array, array, 3, None, None)
+
+
+def test_it_can_be_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels._load() is not None
+    monkeypatch.setitem(os.environ, kernels.SWITCH, "0")
+    assert kernels._load() is None
+    monkeypatch.delitem(os.environ, kernels.SWITCH)
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    assert kernels._load() is None
