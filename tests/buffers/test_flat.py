@@ -235,6 +235,9 @@ def test_what_is_dense_is_read_by_position(
     np.testing.assert_array_equal(buffer.T[:, :3000], truth.T[:, :3000])
     np.testing.assert_array_equal(buffer[200:2000, 7:30], truth[200:2000, 7:30])
     np.testing.assert_array_equal(rows[3:9, 50:20_000], truth.reshape(40, -1)[3:9, 50:20_000])
+    cube = FlatBuffer(tmp_path / "a.dat", "i2", (4, 10, 30_000))
+    for index in (np.s_[2, 3:9, 50:], np.s_[2, ::3, 50:20_000], np.s_[1:, 4, :20_000]):
+        np.testing.assert_array_equal(cube[index], truth.reshape(cube.shape)[index])
     indices = {
         "large": (buffer, np.s_[:, 7:30]),
         "short rows that are far from each other": (rows, np.s_[:, 7:9]),

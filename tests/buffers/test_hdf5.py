@@ -316,6 +316,7 @@ def test_long_rows_of_plain_chunks(
         np.s_[::-1, 9000:100:-1],
         np.s_[[13, 0, 1, 13, 3]],
         np.s_[[13, 0], 100:9000:3],
+        np.s_[:, 9::2100],
     )
     same(buffer, truth, windows)
     same(buffer.T, truth.T, tuple(i[::-1] for i in windows if isinstance(i, tuple)))

@@ -173,6 +173,10 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
         assert read()
         assert not read(table + 750)
         assert not read(target=out.astype("i8"))
+        double = Affine(None, np.asarray(2.0), np.dtype("f8"))
+        assert not kernels.read_chunks(
+            file.fileno(), out, out.dtype, table, (1, 1), (1, 1), (4, 5), double
+        )
         outside: list[dict[str, Any]] = [
             {"first": (2, 1)},
             {"first": (-1, 1)},

@@ -71,3 +71,30 @@ def test_a_header_is_counted_and_a_missing_file_is_for_the_reader(tmp_path, told
     path.unlink()
     announce([(windows._parts[0], 50)], 10)
     assert len(told) == 1
+
+
+def test_of_many_windows_a_sample_is_looked_at(tmp_path, told):
+    path, data = write_recording(tmp_path, n_samples=500)
+    windows = WindowDataset(DataFile(path), 10, stride=10)
+    looked = []
+    real = FlatBuffer.is_in_memory
+
+    def look(buffer, start, length):
+        looked.append((start, length))
+        return real(buffer, start, length)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlatBuffer, "is_in_memory", look)
+        told.append((str(path), 0, 500 * 12))
+        assert np.array_equal(windows.batch(range(40))[7], data[:, 70:80])
+        assert looked == [(start, 10) for start in range(0, 400, 50)]
+        assert len(told) == 1
+        told.clear()
+        looked.clear()
+        windows.batch(range(40))
+        # The first one was not in memory, so all are told.
+        assert looked == [(0, 10)]
+        assert told == [(str(path), start * 12, 120) for start in range(0, 400, 10)]
+    path.unlink()
+    windows._parts[0].buffer.close()
+    assert real(windows._parts[0].buffer, 0, 10)

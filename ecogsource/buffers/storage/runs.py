@@ -14,6 +14,8 @@ __all__ = ["Runs"]
 # Bytes that nobody asked for are read with their neighbours if there are no more of them: a call of
 # the system costs as much.
 GAP_BYTES = 1 << 12
+# Runs of that length stay alone: so they can go straight to their place.
+LONG_BYTES = 1 << 14
 
 
 class Runs(NamedTuple):
@@ -78,7 +80,7 @@ class Runs(NamedTuple):
                 low, high = bounds(selector)
                 span = (high - low - 1) * stride + nbytes
                 gaps = span - n * nbytes
-                if gaps > GAP_BYTES * (n - 1):
+                if gaps > GAP_BYTES * (n - 1) or (gaps > 0 and nbytes >= LONG_BYTES):
                     apart = (span - nbytes) // (n - 1)
                     break
                 plain = plain and not gaps and isinstance(selector, range) and selector.step == 1

@@ -12,9 +12,9 @@
 #define LINE 64
 #define MAX_ITEM 8
 
-/* What is copied: the first `ndim` axes of all four, in the order in which they are walked over.
- * The last axis is that along which the target is filled; where the source runs along another one,
- * that is the last but one. */
+/* What is copied, with the axes in the order in which they are walked over. The last one is that
+ * along which the target is filled; the last but one that along which the source runs, if it is
+ * turned. */
 typedef struct {
     int ndim, turned;
     Py_ssize_t size, shape[MAX_DIMS];
@@ -22,9 +22,10 @@ typedef struct {
     Py_ssize_t to_steps[MAX_DIMS];
     const char *from;
     Py_ssize_t from_steps[MAX_DIMS];
-    /* Distance of the bytes of an item, and the size of a stored item: 0 if they lie together. */
+    /* Distance of the bytes of a stored item; 0 if they lie together. */
     Py_ssize_t plane;
     Py_ssize_t from_size, to_size;
+    /* None where items are copied as they are. */
     Converter convert;
     const char *offset, *factor;
     Py_ssize_t offset_steps[MAX_DIMS], factor_steps[MAX_DIMS];
@@ -42,6 +43,7 @@ moved(const char *number, Py_ssize_t distance)
     return number == NULL ? NULL : number + distance;
 }
 
+/* Copy along the last axis. */
 static void
 copy_line(const Copy *c, Place at)
 {
@@ -88,6 +90,8 @@ prefetch(uintptr_t from, Py_ssize_t from_row, Py_ssize_t rows, Py_ssize_t width)
 #endif
 }
 
+/* Copy along the last two axes, tile by tile: what is turned is cast and scaled then, while it is
+ * near. */
 static void
 copy_turned(const Copy *c, Place at)
 {

@@ -123,12 +123,13 @@ read_together(const Chunks *chunks, const Piece *piece, Py_ssize_t length)
     return 1;
 }
 
-/* Read rows to memory one by one, without what is between them. */
+/* Read rows to memory one by one, without what is between them; their columns too if they are far
+ * from each other. */
 static int
 read_apart(const Chunks *chunks, const Piece *piece)
 {
     const Py_ssize_t size = chunks->window.from_size, step = piece->steps[1];
-    const Py_ssize_t width = (chunks->room - size) / step + 1;
+    const Py_ssize_t width = step >= LONG_ROW ? 1 : (chunks->room - size) / step + 1;
     for (Py_ssize_t row = 0; row < piece->shape[0]; row++) {
         const Piece line = cut_piece(piece, 0, row, 1);
         for (Py_ssize_t column = 0; column < piece->shape[1]; column += width) {
@@ -153,7 +154,7 @@ read_piece(const Chunks *chunks, const Piece *piece)
         && (length >= LONG_ROW || gap >= LONG_ROW)) {
         return read_straight(chunks, piece);
     }
-    if (length > chunks->room || gap >= LONG_ROW) {
+    if (length > chunks->room || gap >= LONG_ROW || piece->steps[1] >= LONG_ROW) {
         return read_apart(chunks, piece);
     }
     return read_together(chunks, piece, length);
