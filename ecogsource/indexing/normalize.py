@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecogsource.indexing.selection import Selection, Selector, simplify
+from ecogsource.indexing.selection import Selection, Selector, extremes, simplify
 
 _VALID = (
     "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) "
@@ -291,7 +291,7 @@ def _entry(item: Any, axis: int, shape: tuple[int, ...]) -> _Entry:
 def _in_bounds(positions: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Check an index array and count its negative positions from the start."""
     if positions.size:
-        low, high = int(positions.min()), int(positions.max())
+        low, high = extremes(positions.reshape(-1))
         if low < -size or high >= size:
             worst = high if high >= size else low
             raise IndexError(f"index {worst} is out of bounds for axis {axis} with size {size}")

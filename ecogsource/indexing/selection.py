@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 Selector: TypeAlias = "int | range | np.ndarray"
+# Lists of up to that length are looked at number by number.
+SHORT = 64
 
 
 class Selection(NamedTuple):
@@ -89,6 +91,21 @@ def is_unit_range(selector: Selector) -> bool:
         True for a ``range`` with step 1, and for ranges too short to have a step.
     """
     return isinstance(selector, range) and (selector.step == 1 or len(selector) <= 1)
+
+
+def extremes(positions: np.ndarray) -> tuple[int, int]:
+    """Return the lowest and the highest of some positions.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray
+        One-dimensional, not empty.
+    """
+    if len(positions) <= SHORT:
+        # A call of NumPy takes longer than looking at some ten numbers.
+        values = positions.tolist()
+        return min(values), max(values)
+    return int(positions.min()), int(positions.max())
 
 
 def simplify(positions: np.ndarray) -> range | np.ndarray:

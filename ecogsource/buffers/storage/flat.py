@@ -232,6 +232,9 @@ class ContiguousStorage:
     ) -> None:
         """Read runs of bytes straight to their place, or to memory near the processor first."""
         rows = _rows(out, runs.number) if straight else None
+        if rows is not None and runs.number == 1:
+            handle.read(rows, runs.offset)
+            return
         view: Any = None
         keys: list[slice | np.ndarray] | None = None
         if rows is None:

@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ecogsource.indexing import extremes
+
 __all__ = [
     "AxisPiece",
     "Box",
@@ -80,7 +82,8 @@ def bounds(selector: Selector) -> tuple[int, int]:
     if isinstance(selector, range):
         first, last = selector[0], selector[-1]
         return (first, last + 1) if first <= last else (last, first + 1)
-    return int(selector.min()), int(selector.max()) + 1
+    low, high = extremes(selector)
+    return low, high + 1
 
 
 def slice_of(positions: range) -> slice:

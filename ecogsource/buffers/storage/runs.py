@@ -99,8 +99,10 @@ class Runs(NamedTuple):
         offsets = np.array([self.offset], dtype=np.int64)
         for selector, stride in zip(selectors[: self.outer], strides, strict=False):
             if not isinstance(selector, int):
-                positions = np.asarray(selector, dtype=np.int64)
-                offsets = (offsets[:, None] + positions * stride).ravel()
+                steps = np.asarray(selector, dtype=np.int64) * stride
+                offsets = (
+                    steps + offsets if len(offsets) == 1 else np.add.outer(offsets, steps).ravel()
+                )
         return offsets
 
     def view(
