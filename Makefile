@@ -6,7 +6,7 @@ JOBS ?= 2
 DATA ?=
 LOOPS := $(wildcard ecogsource/buffers/storage/csrc/*)
 # Without a compiler there are no loops in C, and no way to run the lines that call them.
-COVERED = $(shell $(BIN)/python -c 'from ecogsource.buffers.storage import kernels; print(100 if kernels.available() else 95)')
+COVERED = $(shell $(BIN)/python -c 'from ecogsource.buffers.storage import loops; print(100 if loops.available() else 95)')
 
 .PHONY: demo test lint types suite smoke bench docs clean
 

@@ -12,7 +12,7 @@ FLAGS = [] if sys.platform == "win32" else ["-O3", "-std=c11", "-ffp-contract=of
 setup(
     ext_modules=[
         Extension(
-            "ecogsource.buffers.storage._kernels",
+            "ecogsource.buffers.storage._loops",
             [(SOURCES / "module.c").as_posix()],
             depends=[path.as_posix() for path in sorted(SOURCES.glob("*.h"))],
             extra_compile_args=FLAGS,

@@ -220,7 +220,7 @@ def test_the_large_path_is_numpy_too(
 
 
 def test_what_is_dense_is_read_by_position(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loops: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_c: bool
 ) -> None:
     truth = np.random.default_rng(0).integers(-999, 999, (30_000, 40)).astype("i2")
     truth.tofile(tmp_path / "a.dat")
@@ -248,7 +248,7 @@ def test_what_is_dense_is_read_by_position(
         "short rows that are far from each other": (rows, np.s_[:, 7:9]),
     }
     for what, (flat, index) in indices.items():
-        if loops:
+        if in_c:
             np.testing.assert_array_equal(flat[index], truth.reshape(flat.shape)[index], what)
         else:
             with pytest.raises(AssertionError, match="a map was used"):

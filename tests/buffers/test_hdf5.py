@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecogsource.buffers import HDF5Buffer, clear_chunk_cache
-from ecogsource.buffers.storage import kernels, windowed
 from ecogsource.buffers.storage import layout as layouts
+from ecogsource.buffers.storage import loops, windowed
 from ecogsource.buffers.storage.chunked import CELL_BYTES, ChunkedStorage
 from ecogsource.buffers.storage.library import LibraryReader, tile_shape
 from ecogsource.errors import (
@@ -253,7 +253,7 @@ def test_windows_over_many_small_chunks(
     )
     for size, room in ((1 << 20, 1 << 18), (1 << 16, 1 << 18), (1 << 10, 8), (1 << 20, 1000)):
         monkeypatch.setattr(windowed, "PART_BYTES", size)
-        monkeypatch.setattr(kernels, "ROOM", room)
+        monkeypatch.setattr(loops, "ROOM", room)
         same(buffer, data, windows)
         same(buffer.T, data.T, tuple(np.s_[:, i[0]] for i in windows if isinstance(i, tuple)))
         scaled = HDF5Buffer.from_path(tmp_path / "a.h5", "x", units_scale=(1.0, 0.5))
@@ -286,7 +286,7 @@ def test_plain_chunks_at_any_distances(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windowed, "PART_BYTES", data.draw(st.sampled_from([1, 100, 1 << 20])))
         patch.setattr(windowed, "ROWS", data.draw(st.sampled_from([0, 64])))
-        patch.setattr(kernels, "ROOM", data.draw(st.sampled_from([8, 50, 1 << 18])))
+        patch.setattr(loops, "ROOM", data.draw(st.sampled_from([8, 50, 1 << 18])))
         np.testing.assert_array_equal(buffer[index], truth[index], strict=True)
         np.testing.assert_array_equal(buffer.T[index[::-1]], truth.T[index[::-1]], strict=True)
 
@@ -296,7 +296,7 @@ def test_plain_chunks_at_any_distances(
 def test_long_rows_of_plain_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, gains: float | None
 ) -> None:
-    monkeypatch.setattr(kernels, "ROOM", room)
+    monkeypatch.setattr(loops, "ROOM", room)
     data = np.arange(20 * 20_000, dtype="i2").reshape(20, 20_000)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=data, chunks=(4, 5000))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.threads import scratch
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
     NumPy copies what runs the same way in both at the speed of memory, however large. Only what
     must be turned or scaled is cut into tiles that stay in the cache between the steps.
     """
-    if kernels.copy(target, source, affine):
+    if loops.copy(target, source, affine):
         return
     turned = (
         target.ndim > 1

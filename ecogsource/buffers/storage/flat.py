@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.copying import copy_into
 from ecogsource.buffers.storage.grid import (
@@ -255,7 +255,7 @@ class ContiguousStorage:
         if (
             view is not None
             and keys is None
-            and kernels.read_copy(handle.fd, rows, offsets, out, view, affine)
+            and loops.read_copy(handle.fd, rows, offsets, out, view, affine)
         ):
             return
         handle.read_rows(rows, offsets)
@@ -337,9 +337,9 @@ def _by_position(runs: Runs, nbytes: int, *, straight: bool) -> bool:
     if runs.number == 1:
         if nbytes < RUN_BYTES:
             return False
-    elif runs.nbytes < ROW_BYTES and (runs.apart < ROW_BYTES or not kernels.available()):
+    elif runs.nbytes < ROW_BYTES and (runs.apart < ROW_BYTES or not loops.available()):
         return False
-    return kernels.available() or straight or runs.total <= NEAR_BYTES
+    return loops.available() or straight or runs.total <= NEAR_BYTES
 
 
 def _rows(out: np.ndarray, count: int) -> np.ndarray | None:

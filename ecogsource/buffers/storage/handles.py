@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 from ecogsource.params import load_params
 
@@ -287,7 +287,7 @@ class Handle:
         CorruptDataError
             If the file ends before, or the system cannot read it.
         """
-        if not kernels.read_rows(self.fd, rows, offsets):
+        if not loops.read_rows(self.fd, rows, offsets):
             for row, offset in zip(rows, offsets.tolist(), strict=True):
                 self.read(row, offset)
 

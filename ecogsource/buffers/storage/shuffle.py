@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.copying import UNSIGNED, copy_into, grid_slices
 from ecogsource.buffers.storage.grid import Key, key_bounds, lowered
@@ -102,7 +102,7 @@ def _join_rows(
 
 def _join(planes: np.ndarray, target: np.ndarray, affine: Affine | None, dtype: np.dtype) -> None:
     """Put elements together in `target`, directly if it has their type and memory order."""
-    if kernels.join(target, planes, dtype, affine):
+    if loops.join(target, planes, dtype, affine):
         return
     if target.size > TILE_ELEMENTS:
         edges, room = [1] * target.ndim, TILE_ELEMENTS

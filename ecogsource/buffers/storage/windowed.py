@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.grid import Selector
 from ecogsource.buffers.storage.handles import Handle
@@ -71,7 +71,7 @@ def read_windowed(
         `out` does not count then.
     """
     edges, table, sizes = layout.chunks or (), index.offsets, index.sizes
-    if len(edges) > 2 or not kernels.available() or (affine is not None and affine.varies):
+    if len(edges) > 2 or not loops.available() or (affine is not None and affine.varies):
         return False
     if len(edges) == 1:
         # One row.
@@ -112,7 +112,7 @@ def read_windowed(
         first = (part.rows.start - origin[0], part.columns.start - origin[1])
         step = (part.rows.step, part.columns.step)
         target = out[part.where]
-        if not kernels.read_chunks(
+        if not loops.read_chunks(
             handle.fd, target, layout.dtype, offsets, first, step, (edges[0], edges[1]), affine
         ):
             failed.append(part)

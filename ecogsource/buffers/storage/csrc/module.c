@@ -2,7 +2,7 @@
  * reads with one call.
  *
  * All of it can be done with NumPy and the os module, and is, where this module could not be built:
- * see kernels.py, the only caller. What is gained here is that values are touched once, that no
+ * see loops.py, the only caller. What is gained here is that values are touched once, that no
  * call is made for each row, and that other threads run meanwhile.
  *
  * Arrays come by the buffer protocol. Nothing is allocated: tiles go through the stack.
@@ -13,7 +13,7 @@
 /* Smaller work is done before another thread could take the interpreter lock. */
 #define UNLOCKED_BYTES (1 << 15)
 
-/* The arrays of one call: those that a kernel looks at until it is done. */
+/* The arrays of one call: those that are looked at until it is done. */
 #define MAX_VIEWS 6
 typedef struct {
     Py_buffer views[MAX_VIEWS];
@@ -119,7 +119,7 @@ PyDoc_STRVAR(copy_doc,
 "holds the most significant ones first. False if that is nothing for these loops.");
 
 static PyObject *
-kernels_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+loops_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     Held held = {.count = 0};
     Copy copy;
@@ -147,7 +147,7 @@ PyDoc_STRVAR(read_rows_doc,
 "Offsets are an array of int64. False if the file ended before, or could not be read.");
 
 static PyObject *
-kernels_read_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+loops_read_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     Held held = {.count = 0};
     Rows rows;
@@ -171,7 +171,7 @@ PyDoc_STRVAR(read_copy_doc,
 "False if one of the two could not be done.");
 
 static PyObject *
-kernels_read_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+loops_read_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     Held held = {.count = 0};
     Rows rows;
@@ -205,7 +205,7 @@ PyDoc_STRVAR(read_chunks_doc,
 "the file ended before, or it could not be read.");
 
 static PyObject *
-kernels_read_chunks(PyObject *Py_UNUSED(module), PyObject *args)
+loops_read_chunks(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Held held = {.count = 0};
     Chunks chunks;
@@ -252,20 +252,20 @@ end:
 }
 
 static PyMethodDef methods[] = {
-    {"copy", (PyCFunction)(void (*)(void))kernels_copy, METH_FASTCALL, copy_doc},
-    {"read_chunks", kernels_read_chunks, METH_VARARGS, read_chunks_doc},
-    {"read_copy", (PyCFunction)(void (*)(void))kernels_read_copy, METH_FASTCALL, read_copy_doc},
-    {"read_rows", (PyCFunction)(void (*)(void))kernels_read_rows, METH_FASTCALL, read_rows_doc},
+    {"copy", (PyCFunction)(void (*)(void))loops_copy, METH_FASTCALL, copy_doc},
+    {"read_chunks", loops_read_chunks, METH_VARARGS, read_chunks_doc},
+    {"read_copy", (PyCFunction)(void (*)(void))loops_read_copy, METH_FASTCALL, read_copy_doc},
+    {"read_rows", (PyCFunction)(void (*)(void))loops_read_rows, METH_FASTCALL, read_rows_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_kernels", "Inner loops of reading; see kernels.py.", 0, methods,
+    PyModuleDef_HEAD_INIT, "_loops", "Inner loops of reading; see loops.py.", 0, methods,
     NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC
-PyInit__kernels(void)
+PyInit__loops(void)
 {
     return PyModuleDef_Init(&module);
 }

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecogsource.buffers.storage import kernels
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 
 NUMBERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
@@ -24,8 +24,8 @@ shapes = st.one_of(
 
 
 @pytest.fixture(autouse=True)
-def only_with_loops(loops: bool) -> None:
-    if not loops:
+def only_in_c(in_c: bool) -> None:
+    if not in_c:
         pytest.skip("these are tests of the loops in C alone")
 
 
@@ -81,16 +81,16 @@ def test_copy_is_numpy(shape: list[int], seed: int, data: st.DataObject) -> None
         width = source.dtype.itemsize
         planes = np.moveaxis(np.ascontiguousarray(source).view("u1").reshape(*shape, width), -1, 0)
         planes = np.ascontiguousarray(planes)
-        done = kernels.join(target, planes[::-1], source.dtype, affine)
+        done = loops.join(target, planes[::-1], source.dtype, affine)
     else:
-        done = kernels.copy(target, laid_out(data.draw, source), affine)
+        done = loops.copy(target, laid_out(data.draw, source), affine)
     assert done
     np.testing.assert_array_equal(target, expected, strict=True)
 
 
 @pytest.mark.parametrize("dtype", ["O", "c16", "M8[s]", "S4", [("a", "i2"), ("b", "O")]])
 def test_other_types_are_left_to_numpy(dtype: Any) -> None:
-    assert not kernels.copy(np.zeros((3, 2), dtype), np.zeros((3, 2), dtype), None)
+    assert not loops.copy(np.zeros((3, 2), dtype), np.zeros((3, 2), dtype), None)
 
 
 def test_what_the_loops_are_not_made_for() -> None:
@@ -118,10 +118,10 @@ def test_what_the_loops_are_not_made_for() -> None:
         (np.zeros((1,) * 9), np.zeros((1,) * 9), None),
     ]
     for target, source, affine in pairs:
-        assert not kernels.copy(target, source, affine)
+        assert not loops.copy(target, source, affine)
     planes = np.zeros((3, 3, 4), "u1")
-    assert not kernels.join(zeros, planes, np.dtype("f4"), None)
-    assert not kernels.join(zeros, planes.astype("i2")[:2], np.dtype("i2"), None)
+    assert not loops.join(zeros, planes, np.dtype("f4"), None)
+    assert not loops.join(zeros, planes.astype("i2")[:2], np.dtype("i2"), None)
 
 
 def test_rows(tmp_path: Path) -> None:
@@ -130,27 +130,27 @@ def test_rows(tmp_path: Path) -> None:
     with open(tmp_path / "a", "rb") as file:
         memory = np.zeros((3, 9, 5), "i2")
         rows, offsets = memory[::2, 2:6], np.array([700, 3])
-        assert kernels.read_rows(file.fileno(), rows, offsets)
+        assert loops.read_rows(file.fileno(), rows, offsets)
         for row, offset in zip(rows, offsets, strict=True):
             assert row.tobytes() == content[offset : offset + 40]
         assert not memory[1].any()
         assert not memory[:, :2].any()
-        assert not kernels.read_rows(file.fileno(), rows, np.array([0, 961]))
-        assert kernels.read_rows(file.fileno(), rows, np.array([0, 960]))
+        assert not loops.read_rows(file.fileno(), rows, np.array([0, 961]))
+        assert loops.read_rows(file.fileno(), rows, np.array([0, 960]))
         out = np.zeros((5, 8))
         turned = np.ascontiguousarray(rows)
         view = turned.reshape(8, 5).T
-        assert kernels.read_copy(file.fileno(), turned, offsets, out, view, None)
+        assert loops.read_copy(file.fileno(), turned, offsets, out, view, None)
         np.testing.assert_array_equal(out, view)
-        assert not kernels.read_copy(file.fileno(), turned, np.array([0, 999]), out, view, None)
-        assert not kernels.read_copy(file.fileno(), turned, offsets, out.astype("i8"), view, None)
+        assert not loops.read_copy(file.fileno(), turned, np.array([0, 999]), out, view, None)
+        assert not loops.read_copy(file.fileno(), turned, offsets, out.astype("i8"), view, None)
         for bad in (np.array([1]), np.array([1, 2], "i4"), np.array([1.0, 2.0])):
             with pytest.raises(ValueError, match="contiguous rows are needed, and an int64 for ea"):
-                kernels.read_rows(file.fileno(), rows, bad)
+                loops.read_rows(file.fileno(), rows, bad)
         with pytest.raises(ValueError, match="contiguous rows are needed"):
-            kernels.read_rows(file.fileno(), memory[:2, :, :3], offsets)
+            loops.read_rows(file.fileno(), memory[:2, :, :3], offsets)
     with pytest.raises(ValueError, match="negative"):
-        kernels.read_rows(-1, rows, offsets)
+        loops.read_rows(-1, rows, offsets)
 
 
 def test_chunks_that_are_not_there(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
             target: np.ndarray = out,
         ) -> bool:
             dtype = np.dtype("i2")
-            return kernels.read_chunks(
+            return loops.read_chunks(
                 file.fileno(), target, dtype, offsets, first, step, edges, None
             )
 
@@ -174,7 +174,7 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
         assert not read(table + 750)
         assert not read(target=out.astype("i8"))
         double = Affine(None, np.asarray(2.0), np.dtype("f8"))
-        assert not kernels.read_chunks(
+        assert not loops.read_chunks(
             file.fileno(), out, out.dtype, table, (1, 1), (1, 1), (4, 5), double
         )
         outside: list[dict[str, Any]] = [
@@ -193,29 +193,29 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_arguments() -> None:
-    loops = kernels._kernels
-    for function, count in ((loops.copy, 5), (loops.read_rows, 3), (loops.read_copy, 7)):
+    built = loops._loops
+    for function, count in ((built.copy, 5), (built.read_rows, 3), (built.read_copy, 7)):
         with pytest.raises(TypeError, match=f"{count} arguments are needed, 1 were given"):
             function(None)
     with pytest.raises(TypeError, match="function takes exactly 10 arguments"):
-        loops.read_chunks(1)
+        built.read_chunks(1)
     array = np.zeros(3)
     with pytest.raises(TypeError, match="target and source must be arrays"):
-        loops.copy(array, None, None, None, None)
+        built.copy(array, None, None, None, None)
     with pytest.raises(TypeError, match="bytes-like"):
-        loops.copy(array, 3, None, None, None)
+        built.copy(array, 3, None, None, None)
     with pytest.raises(TypeError):
-        loops.copy(array, array, 3, None, None)
+        built.copy(array, array, 3, None, None)
 
 
 def test_it_can_be_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kernels._load() is not None
-    monkeypatch.setitem(os.environ, kernels.SWITCH, "0")
-    assert kernels._load() is None
-    monkeypatch.delitem(os.environ, kernels.SWITCH)
+    assert loops._load() is not None
+    monkeypatch.setitem(os.environ, loops.SWITCH, "0")
+    assert loops._load() is None
+    monkeypatch.delitem(os.environ, loops.SWITCH)
 
     def missing(name: str) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr("importlib.import_module", missing)
-    assert kernels._load() is None
+    assert loops._load() is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["available", "copy", "join", "read_chunks", "read_copy", "read_rows"]
 
 # Set to 0 to do without, which is for comparing.
-SWITCH = "ECOGSOURCE_KERNELS"
+SWITCH = "ECOGSOURCE_LOOPS"
 # What is read of chunks before it is brought to its place: stays near the processor.
 ROOM = 1 << 18
 
@@ -30,17 +30,17 @@ def _load() -> Any:
     if os.environ.get(SWITCH) == "0":
         return None
     try:
-        return importlib.import_module("ecogsource.buffers.storage._kernels")
+        return importlib.import_module("ecogsource.buffers.storage._loops")
     except ImportError:
         return None
 
 
-_kernels = _load()
+_loops = _load()
 
 
 def available() -> bool:
     """Tell whether the loops were built."""
-    return _kernels is not None
+    return _loops is not None
 
 
 def copy(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> bool:
@@ -74,13 +74,13 @@ def join(target: np.ndarray, planes: np.ndarray, dtype: np.dtype, affine: Affine
 
 
 def _copy(target: np.ndarray, source: np.ndarray, code: str | None, affine: Affine | None) -> bool:
-    if _kernels is None:
+    if _loops is None:
         return False
     if affine is None:
-        return bool(_kernels.copy(target, source, code, None, None))
+        return bool(_loops.copy(target, source, code, None, None))
     if affine.dtype != target.dtype:
         return False
-    return bool(_kernels.copy(target, source, code, affine.offset, affine.factor))
+    return bool(_loops.copy(target, source, code, affine.offset, affine.factor))
 
 
 def read_rows(fd: int, rows: np.ndarray, offsets: np.ndarray) -> bool:
@@ -100,7 +100,7 @@ def read_rows(fd: int, rows: np.ndarray, offsets: np.ndarray) -> bool:
     bool
         False also if a row could not be read whole.
     """
-    return _kernels is not None and bool(_kernels.read_rows(fd, rows, offsets))
+    return _loops is not None and bool(_loops.read_rows(fd, rows, offsets))
 
 
 def read_copy(
@@ -118,10 +118,10 @@ def read_copy(
     bool
         False if one of the two could not be done; then neither counts.
     """
-    if _kernels is None or (affine is not None and affine.dtype != target.dtype):
+    if _loops is None or (affine is not None and affine.dtype != target.dtype):
         return False
     numbers = (None, None) if affine is None else (affine.offset, affine.factor)
-    return bool(_kernels.read_copy(fd, rows, offsets, target, source, *numbers))
+    return bool(_loops.read_copy(fd, rows, offsets, target, source, *numbers))
 
 
 def read_chunks(
@@ -159,11 +159,11 @@ def read_chunks(
     bool
         False also if something could not be read.
     """
-    if _kernels is None or (affine is not None and affine.dtype != target.dtype):
+    if _loops is None or (affine is not None and affine.dtype != target.dtype):
         return False
     memory = scratch(ROOM)
     stored = np.ndarray(target.shape, dtype, memory, 0, (0, 0))
     numbers = (None, None) if affine is None else (affine.offset, affine.factor)
     return bool(
-        _kernels.read_chunks(fd, target, stored, offsets, first, step, edges, memory, *numbers)
+        _loops.read_chunks(fd, target, stored, offsets, first, step, edges, memory, *numbers)
     )
