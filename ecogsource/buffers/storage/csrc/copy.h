@@ -9,6 +9,7 @@
 /* A tile is as many rows as fill whole lines of memory when they have become columns, and few
  * enough that its lines stay in the innermost cache. */
 #define TILE 64
+#define NARROW 8
 #define LINE 64
 #define MAX_ITEM 8
 
@@ -103,16 +104,19 @@ copy_turned(const Copy *c, Place at)
     const Py_ssize_t size = c->from_size;
     const int direct = c->convert == NULL;
     const int far = c->plane == 0 && apart(from_row) >= 2 * LINE;
+    /* Of few columns, as chunks often have, more rows make a tile where it needs no memory. */
+    const Py_ssize_t narrow = columns > NARROW ? columns : NARROW;
+    const Py_ssize_t most = direct && !c->plane && narrow < TILE ? TILE * TILE / narrow : TILE;
 
-    for (Py_ssize_t row = 0; row < rows; row += TILE) {
-        const Py_ssize_t n = rows - row < TILE ? rows - row : TILE;
+    for (Py_ssize_t row = 0; row < rows; row += most) {
+        const Py_ssize_t n = rows - row < most ? rows - row : most;
         for (Py_ssize_t column = 0; column < columns; column += TILE) {
             const Py_ssize_t width = columns - column < TILE ? columns - column : TILE;
             char *to = at.to + row * to_step + column * to_row;
             const char *from = at.from + row * from_row + column * from_step;
             Turn t = {to, to_row, to_step, from, from_row, from_step, n, width};
             if (far) {
-                prefetch((uintptr_t)from + (uintptr_t)(TILE * from_row), from_row, n, width * size);
+                prefetch((uintptr_t)from + (uintptr_t)(most * from_row), from_row, n, width * size);
             }
             if (c->plane) {
                 for (Py_ssize_t r = 0; r < n; r++) {
