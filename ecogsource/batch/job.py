@@ -117,13 +117,15 @@ class Job:
     single: bool = False
     info: bool = False
 
-    def read(self, batch: Batch) -> np.ndarray:
+    def read(self, batch: Batch, empty: Callable[..., np.ndarray] = np.empty) -> np.ndarray:
         """Read the data of a batch, with margins.
 
         Parameters
         ----------
         batch : Batch
             Which.
+        empty : callable
+            ``empty(shape, dtype)`` makes the array that is filled.
 
         Returns
         -------
@@ -136,6 +138,7 @@ class Job:
             batch.channels,
             self.margin,
             order="F" if self.single else "C",
+            empty=empty,
         )
 
     def without_reader(self) -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,14 @@ class RecordingsReader:
         return data, (inside, slice(None))[: data.ndim]
 
     def read_padded(
-        self, start: int, stop: int, channels: Any, margin: int, *, order: str = "C"
+        self,
+        start: int,
+        stop: int,
+        channels: Any,
+        margin: int,
+        *,
+        order: str = "C",
+        empty: Callable[..., np.ndarray] = np.empty,
     ) -> np.ndarray:
         """Read observations with a margin, zeros beyond the ends of the recording.
 
@@ -225,6 +233,8 @@ class RecordingsReader:
             How many observations more on each side.
         order : {'C', 'F'}
             Whether observations or channels lie together in memory.
+        empty : callable
+            ``empty(shape, dtype)`` makes a C-contiguous array.
 
         Returns
         -------
@@ -234,7 +244,7 @@ class RecordingsReader:
         low, high = max(0, start - margin), min(self.observations, stop + margin)
         selection = Selection.of((range(low, high), channels))
         shape = (stop - start + 2 * margin, *selection.shape[1:])
-        data = np.empty(shape, self.dtype, order=order)  # type: ignore[call-overload]
+        data = empty(shape[::-1], self.dtype).T if order == "F" else empty(shape, self.dtype)
         ahead = low - (start - margin)
         data[:ahead] = 0
         data[ahead + high - low :] = 0

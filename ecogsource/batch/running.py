@@ -14,6 +14,7 @@ from ecogsource.batch.job import Job, Placed, Target, as_results, place_results
 from ecogsource.batch.output import OutputFile, place_of, refuse_names, settled
 from ecogsource.batch.plan import Batch, chosen_channels
 from ecogsource.batch.pools import Workers, run_ordered, workers_for
+from ecogsource.datasource.blockmemory import BlockMemory
 from ecogsource.datasource.prefetch import read_ahead
 from ecogsource.errors import BatchError
 
@@ -168,7 +169,7 @@ def _here(
 
 
 def read_batches(job: Job, batches: list[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Read batches, each while the one before is being used.
+    """Read batches, each while the one before is being used, into the memory of one that is not.
 
     Parameters
     ----------
@@ -187,7 +188,11 @@ def read_batches(job: Job, batches: list[Batch]) -> Iterator[tuple[Batch, np.nda
     longest = max((batch.stop - batch.start for batch in batches), default=0) + 2 * job.margin
     widest = max((len(batch.channels) for batch in batches), default=0)
     nbytes = longest * widest * job.reader.dtype.itemsize
-    yield from zip(batches, read_ahead(job.read, batches, nbytes=nbytes), strict=True)
+    memory = BlockMemory()
+    ahead = read_ahead(lambda batch: job.read(batch, memory.empty), batches, nbytes=nbytes)
+    for batch in batches:
+        # Nothing here may hold on to an array: a loop over zip() would.
+        yield batch, next(ahead)
 
 
 def _layout(
