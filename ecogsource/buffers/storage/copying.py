@@ -48,7 +48,7 @@ def copy_into(target: np.ndarray, source: np.ndarray, affine: Affine | None = No
     Parameters
     ----------
     target, source : ndarray
-        Same shape, any strides and dtypes.
+        Same shape, any strides and dtypes; they must not overlap.
     affine : Affine, optional
         Scaling, broadcastable to `target`.
 
