@@ -205,7 +205,6 @@ def channel_batches(
     budget: int,
     complete: bool,
     workers: int = 1,
-    group: int | None = None,
 ) -> Iterator[Batch]:
     """Give batches of one channel, in groups that are read together where channels fit whole.
 
@@ -223,8 +222,6 @@ def channel_batches(
         Whether each channel must stay in one piece.
     workers : int
         How many share the work: all get about the same.
-    group : int, optional
-        Most bytes of several channels together; by default the budget.
 
     Yields
     ------
@@ -239,8 +236,6 @@ def channel_batches(
     whole = (stop - start) * itemsize
     together = budget // whole
     if together:
-        if group is not None:
-            together = max(1, min(together, group // whole))
         for number, (low, high) in enumerate(_groups(len(channels), together, workers)):
             yield Batch(number, start, stop, channels[low:high])
         return

@@ -20,14 +20,9 @@ from ecogsource.batch.plan import (
 from ecogsource.batch.pools import count_workers
 from ecogsource.batch.readers import RecordingsReader
 from ecogsource.batch.running import collect, read_batches, write_file
-from ecogsource.buffers import FlatBuffer
 from ecogsource.memory import parse_bytes
 
 __all__ = ["BatchProcessor"]
-
-# Of a flat file not more is read together: one more walk over it costs less than that much memory
-# fresh from the system, and three groups take turns in the same.
-GROUP_BYTES = 1 << 27
 
 
 class BatchProcessor:
@@ -393,6 +388,5 @@ class BatchProcessor:
                 budget=self.max_memory,
                 complete=complete,
                 workers=workers,
-                group=GROUP_BYTES if isinstance(self.reader.data, FlatBuffer) else None,
             )
         )

@@ -110,14 +110,6 @@ class TestBatches:
             if workers > 1 and count > 4 * workers:
                 assert len(sizes) >= 4 * workers
 
-    @pytest.mark.parametrize(("group", "sizes"), [(None, [5]), (7000, [2, 3]), (1, [1] * 5)])
-    def test_groups_of_channels_may_be_smaller(self, group: int | None, sizes: list[int]) -> None:
-        batches = list(
-            channel_batches(0, 1000, range(5), 2, budget=10_000, complete=True, group=group)
-        )
-        assert [len(batch.channels) for batch in batches] == sizes
-        assert chosen_channels(batches) == list(range(5))
-
     def test_limits_that_make_no_sense(self, path: Path, order: str) -> None:
         bp = processor(path, order)
         with pytest.raises(TypeError, match="float"):
