@@ -50,7 +50,7 @@ def _executor(name: str) -> Executor:
     if name == "dask":
         distributed = pytest.importorskip("distributed", reason="distributed is not installed")
         client = distributed.Client(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
         )
         return _Closing(client)
     if name not in multiprocessing.get_all_start_methods():

@@ -174,7 +174,7 @@ class TestDask:
         session = MappedSource.from_hdf_sources(files, "data", fs=1000)
         with (
             distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address=None, processes=False
+                n_workers=2, threads_per_worker=1, dashboard_address=":0", processes=False
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
@@ -204,7 +204,7 @@ class TestDask:
             re.MULTILINE,
         )
         (code,) = (block for block in blocks if "downsample(session" in block)
-        options = {"processes": processes, "threads_per_worker": 1, "dashboard_address": None}
+        options = {"processes": processes, "threads_per_worker": 1, "dashboard_address": ":0"}
         names: dict[str, Any] = {
             "files": files,
             "LocalCluster": lambda n_workers: distributed.LocalCluster(2, **options),
