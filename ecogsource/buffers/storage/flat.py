@@ -25,10 +25,9 @@ from ecogsource.buffers.storage.grid import (
     Key,
     Part,
     Selector,
+    ends,
     key_bounds,
     key_count,
-    key_ends,
-    key_positions,
     length,
     outer_shape,
     parts,
@@ -216,7 +215,7 @@ class ContiguousStorage:
             self._read_runs(handle, selectors, runs, out, affine, straight=straight)
             return
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
-        self._fetch(handle, keys)
+        self._fetch(handle, selectors)
         place(self._view(handle), keys, out, (slice(None),) * out.ndim, affine)
         handle.touched(self._touched(keys) if keys else FAULT_BYTES)
 
@@ -264,33 +263,20 @@ class ContiguousStorage:
         elif view is not None:
             copy_into(out, view, affine)
 
-    def _fetch(self, handle: Handle, keys: Sequence[Key]) -> None:
-        """Have the system bring in what a selection needs."""
+    def _fetch(self, handle: Handle, selectors: Sequence[Selector]) -> None:
+        """Have the system bring in what a selection needs from the map."""
         first = last = self.offset
-        for key, stride in zip(keys, self._strides, strict=True):
-            begin, end = key_ends(key)
+        for selector, stride in zip(selectors, self._strides, strict=True):
+            begin, end = ends(selector)
             first += begin * stride
             last += end * stride
-        handle.fetch(first, last, lambda: self._runs(keys))
+        handle.fetch(first, last, lambda: self._runs(selectors))
 
-    def _runs(self, keys: Sequence[Key]) -> list[tuple[int, int]]:
-        """Return position and length of the runs of bytes that hold a selection.
-
-        Positions with small gaps between them count as one run.
-        """
-        start, nbytes, axis = self.offset, self.dtype.itemsize, len(keys)
-        while axis:
-            (low, high), stride = key_bounds(keys[axis - 1]), self._strides[axis - 1]
-            gaps = (high - low - 1) * stride - (key_count(keys[axis - 1]) - 1) * nbytes
-            if gaps > FAULT_BYTES * (key_count(keys[axis - 1]) - 1):
-                break
-            start, nbytes = start + low * stride, nbytes + (high - low - 1) * stride
-            axis -= 1
-        offsets = np.array([start], dtype=np.int64)
-        for key, stride in zip(keys[:axis], self._strides, strict=False):
-            positions = np.asarray(key_positions(key), dtype=np.int64)
-            offsets = (offsets[:, None] + positions * stride).ravel()
-        return [(offset, nbytes) for offset in offsets.tolist()]
+    def _runs(self, selectors: Sequence[Selector]) -> list[tuple[int, int]]:
+        """Return position and length of the runs that looking at a selection brings in."""
+        runs = Runs.of(selectors, self._strides, self.offset, self.dtype.itemsize, FAULT_BYTES)
+        offsets = runs.offsets(selectors, self._strides)
+        return [(offset, runs.nbytes) for offset in offsets.tolist()]
 
     def _touched(self, keys: Sequence[Key]) -> int:
         """Return about how many bytes of the map a selection brings into memory, at most."""

@@ -26,10 +26,9 @@ __all__ = [
     "axis_pieces",
     "bounds",
     "boxes",
+    "ends",
     "key_bounds",
     "key_count",
-    "key_ends",
-    "key_positions",
     "length",
     "lowered",
     "outer_shape",
@@ -86,6 +85,13 @@ def bounds(selector: Selector) -> tuple[int, int]:
     return low, high + 1
 
 
+def ends(selector: Selector) -> tuple[int, int]:
+    """Return the first and the last position that a selector names."""
+    if isinstance(selector, int):
+        return selector, selector
+    return int(selector[0]), int(selector[-1])
+
+
 def slice_of(positions: range) -> slice:
     """Return the slice that selects the positions of a non-empty range."""
     step = positions.step
@@ -105,21 +111,6 @@ def key_count(key: Key) -> int:
 def key_bounds(key: Key) -> tuple[int, int]:
     """Return the half-open interval that encloses the positions of a key."""
     return bounds(_range_of(key) if isinstance(key, slice) else key)
-
-
-def key_ends(key: Key) -> tuple[int, int]:
-    """Return the first and the last position that a key names."""
-    if isinstance(key, int):
-        return key, key
-    if isinstance(key, slice):
-        positions = _range_of(key)
-        return positions[0], positions[-1]
-    return int(key[0]), int(key[-1])
-
-
-def key_positions(key: Key) -> int | range | np.ndarray:
-    """Return the positions that a key names."""
-    return _range_of(key) if isinstance(key, slice) else key
 
 
 def lowered(key: Key, low: int) -> Key:

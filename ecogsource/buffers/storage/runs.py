@@ -49,7 +49,12 @@ class Runs(NamedTuple):
 
     @classmethod
     def of(
-        cls, selectors: Sequence[Selector], strides: Sequence[int], offset: int, itemsize: int
+        cls,
+        selectors: Sequence[Selector],
+        strides: Sequence[int],
+        offset: int,
+        itemsize: int,
+        gap: int = GAP_BYTES,
     ) -> Runs:
         """Find the runs of a selection.
 
@@ -63,6 +68,8 @@ class Runs(NamedTuple):
             Position of the array in the file.
         itemsize : int
             Bytes of an item.
+        gap : int
+            Positions are near each other if no more bytes are between them, on average.
         """
         nbytes, apart, plain, outer = itemsize, 0, True, len(strides)
         while outer:
@@ -80,7 +87,7 @@ class Runs(NamedTuple):
                 low, high = bounds(selector)
                 span = (high - low - 1) * stride + nbytes
                 gaps = span - n * nbytes
-                if gaps > GAP_BYTES * (n - 1) or (gaps > 0 and nbytes >= LONG_BYTES):
+                if gaps > gap * (n - 1) or (gaps > 0 and nbytes >= LONG_BYTES):
                     apart = (span - nbytes) // (n - 1)
                     break
                 plain = plain and not gaps and isinstance(selector, range) and selector.step == 1
