@@ -11,9 +11,11 @@ import pytest
 from ecogsource.batch import (
     BatchProcessor,
     RecordingsReader,
+    running,
 )
 from ecogsource.batch.plan import channel_batches, chosen_channels
 from ecogsource.datasource import MappedSource
+from ecogsource.datasource.blockmemory import BlockMemory
 from ecogsource.errors import BatchError
 from tests.batch.helpers import (
     N_CHANNELS,
@@ -51,6 +53,27 @@ class TestBatches:
         padded = np.pad(data, ((10, 10), (0, 0)))
         for batch, _, (time, _) in bp.multi_channel():
             assert_same(batch, padded[time.start : time.stop + 20])
+
+    def test_memory_is_used_again_only_when_nobody_holds_it(
+        self, path: Path, order: str, data: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+
+        def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+            made.append(shape)
+            return np.empty(shape, dtype)
+
+        monkeypatch.setattr(running, "BlockMemory", lambda: BlockMemory(allocate))
+        bp = processor(path, order, max_memory=data.nbytes // 10)
+        count = 0
+        for batch, _, (time, _) in bp.multi_channel():
+            assert_same(batch, data[time])
+            count += 1
+        assert len(made) <= 4 < count
+        made.clear()
+        kept = [batch for batch, _, _ in bp.multi_channel()]
+        assert len(made) == len(kept) == count
+        assert_same(np.concatenate(kept), data)
 
     def test_one_channel(self, path: Path, order: str, data: np.ndarray) -> None:
         bp = processor(path, order, max_memory="5KB")
