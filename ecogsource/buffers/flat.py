@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from ecogsource.buffers.base import Buffer
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.flat import ContiguousStorage
-from ecogsource.buffers.storage.handles import signature_of
+from ecogsource.buffers.storage.signature import signature_of
 from ecogsource.errors import FormatError
 from ecogsource.indexing import Selection
 

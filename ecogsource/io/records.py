@@ -19,7 +19,9 @@ from ecogsource.buffers import Buffer
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.copying import copy_into
 from ecogsource.buffers.storage.grid import bounds
-from ecogsource.buffers.storage.handles import POOL, Handle, signature_of
+from ecogsource.buffers.storage.handles import POOL, Handle
+from ecogsource.buffers.storage.loops import LostPagesError
+from ecogsource.buffers.storage.signature import signature_of
 from ecogsource.buffers.storage.threads import run as run_threads
 from ecogsource.errors import CorruptDataError, FormatError
 from ecogsource.indexing import Selection, as_slice, simplify
@@ -112,6 +114,8 @@ class RecordBuffer(Buffer):
                 part = None if affine is None else affine.at((where, _ALL))
                 self._read_run(handle, run, times, out[where], part)
             handle.touched(out.size * self.layout.stride)
+        except LostPagesError as error:
+            raise handle.lost(self._signature) from error
         finally:
             POOL.release(handle)
 
@@ -190,14 +194,7 @@ class RecordBuffer(Buffer):
         """Copy, cast and scale what the cache of a core holds."""
         if self.layout.packed24:
             source = np.right_shift(source, 8)
-        if affine is None or target.dtype != affine.dtype:
-            copy_into(target, source, affine)
-            return
-        np.copyto(target, source, casting="unsafe")
-        if affine.offset is not None:
-            np.add(target, affine.offset, out=target)
-        if affine.factor is not None:
-            np.multiply(target, affine.factor, out=target)
+        copy_into(target, source, affine)
 
     def _runs(self, channels: range | np.ndarray) -> Iterator[tuple[int, range]]:
         """Cut chosen channels into runs of equal distance: position of the first, byte offsets."""

@@ -16,7 +16,8 @@ import pytest
 
 from ecogsource.buffers import FlatBuffer, HDF5Buffer
 from ecogsource.buffers.storage import handles
-from ecogsource.buffers.storage.handles import Handle, HandlePool, signature_of
+from ecogsource.buffers.storage.handles import Handle, HandlePool
+from ecogsource.buffers.storage.signature import signature_of
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 from ecogsource.params import OVERRIDE
 
@@ -255,6 +256,37 @@ def test_a_few_pages_of_others_are_not_held_against_ours(
         assert given == [handle]
     pool.release(handle)
     pool.clear()
+
+
+def test_files_read_again_and_again_stay_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles, "MAPPED_LIMIT", 25)
+    pool = HandlePool(3)
+    paths = [write(tmp_path / str(i)) for i in range(3)]
+    held = [pool.acquire(path, signature_of(path)) for path in paths]
+    for handle in held[:2]:
+        assert [handle.stays_mapped(4) for _ in range(4)] == [False, False, True, True]
+    # There is no room for a third one, until another is closed.
+    assert not held[2].stays_mapped(100)
+    pool.forget(paths[0])
+    assert held[2].stays_mapped(1)
+    for handle in held:
+        pool.release(handle)
+    pool.clear()
+    alone = Handle(paths[0])
+    assert alone.stays_mapped(11)
+    alone.close()
+
+
+def test_a_handle_that_was_dropped_is_not_counted_as_mapped(tmp_path: Path) -> None:
+    pool = HandlePool(3)
+    path = write(tmp_path / "a")
+    handle = pool.acquire(path, signature_of(path))
+    pool.forget(path)
+    assert not handle.stays_mapped(11)
+    pool.release(handle)
+    assert pool._kept == 0
 
 
 def test_systems_that_do_not_tell_what_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from ecogsource.buffers import HDF5Buffer, clear_chunk_cache
 from ecogsource.buffers.storage import layout as layouts
 from ecogsource.buffers.storage import loops, windowed
 from ecogsource.buffers.storage.chunked import CELL_BYTES, ChunkedStorage
+from ecogsource.buffers.storage.handles import Handle
 from ecogsource.buffers.storage.library import LibraryReader, tile_shape
 from ecogsource.errors import (
     CorruptDataError,
@@ -287,16 +288,45 @@ def test_plain_chunks_at_any_distances(
         patch.setattr(windowed, "PART_BYTES", data.draw(st.sampled_from([1, 100, 1 << 20])))
         patch.setattr(windowed, "ROWS", data.draw(st.sampled_from([0, 64])))
         patch.setattr(loops, "ROOM", data.draw(st.sampled_from([8, 50, 1 << 18])))
+        mapped = data.draw(st.booleans())
+        patch.setattr(Handle, "stays_mapped", lambda *_: mapped)
         np.testing.assert_array_equal(buffer[index], truth[index], strict=True)
         np.testing.assert_array_equal(buffer.T[index[::-1]], truth.T[index[::-1]], strict=True)
 
 
-@pytest.mark.parametrize("room", [8, 5000, 1 << 18])
+def test_windows_read_again_and_again_come_from_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_c: bool
+) -> None:
+    data = np.arange(100 * 640, dtype="i2").reshape(100, 640)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=data, chunks=(10, 80))
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x").T
+    mapped: list[bool] = []
+    real = loops.read_chunks
+
+    def read(file: Any, *given: Any) -> bool:
+        mapped.append(not isinstance(file, int))
+        return real(file, *given)
+
+    monkeypatch.setattr(loops, "read_chunks", read)
+    for start in 2 * list(range(0, 100, 20)):
+        window = np.s_[:, start : start + 20]
+        np.testing.assert_array_equal(buffer[window], data.T[window])
+    # Rows that go straight to their place are read by position still.
+    assert mapped == ([False] * 5 + [True] * 5 if in_c else [])
+    np.testing.assert_array_equal(buffer.T[15:33], data[15:33])
+    assert mapped[10:] == ([False] if in_c else [])
+
+
+@pytest.mark.parametrize("room", [8, 5000, 1 << 18, None])
 @pytest.mark.parametrize("gains", [None, 0.5])
 def test_long_rows_of_plain_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, gains: float | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None, gains: float | None
 ) -> None:
-    monkeypatch.setattr(loops, "ROOM", room)
+    if room is None:
+        monkeypatch.setattr(Handle, "stays_mapped", lambda *_: True)
+    else:
+        monkeypatch.setattr(loops, "ROOM", room)
     data = np.arange(20 * 20_000, dtype="i2").reshape(20, 20_000)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=data, chunks=(4, 5000))

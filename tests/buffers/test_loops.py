@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,60 @@ def test_what_the_loops_are_not_made_for() -> None:
     assert not loops.join(zeros, planes.astype("i2")[:2], np.dtype("i2"), None)
 
 
+def test_one_value_is_the_same_everywhere() -> None:
+    target = np.zeros((3, 5), "f4")
+    affine = Affine(np.arange(5, dtype="f4")[None], None, np.dtype("f4"))
+    assert loops.copy(target, np.array(7, "i2"), affine)
+    np.testing.assert_array_equal(target, np.broadcast_to(7 + np.arange(5), (3, 5)))
+    assert not loops.join(target, np.array(7, "u1"), np.dtype("i2"), None)
+
+
+@settings(max_examples=300)
+@given(shape=shapes, seed=st.integers(0, 2**32), data=st.data())
+def test_take_is_numpy(shape: list[int], seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    count = data.draw(st.integers(0, 90)) if shape[axis] else 0
+    positions = rng.integers(0, max(1, shape[axis]), count)
+    wanted = [*shape[:axis], count, *shape[axis + 1 :]]
+    if data.draw(st.booleans()):
+        dtype = data.draw(st.sampled_from(COPIED))
+        source, target_type, affine = numbers(rng, shape, dtype), dtype, None
+    else:
+        source = numbers(rng, shape, data.draw(st.sampled_from(NUMBERS)))
+        target_type = data.draw(st.sampled_from(["f4", "f8"]))
+        affine = drawn_affine(data.draw, rng, wanted, target_type)
+    with np.errstate(all="ignore"):
+        expected = np.take(source, positions, axis).astype(target_type)
+        if affine is not None and affine.offset is not None:
+            expected += affine.offset
+        if affine is not None and affine.factor is not None:
+            expected *= affine.factor
+    target = laid_out(data.draw, np.zeros(wanted, target_type))
+    assert loops.take(target, laid_out(data.draw, source), axis, positions, affine)
+    assert target.tobytes() == expected.tobytes()
+
+
+def test_what_cannot_be_taken() -> None:
+    source, positions = np.arange(12.0).reshape(3, 4), np.array([2, 0])
+    target = np.zeros((3, 2))
+    for bad in ([4, 0], [0, -1]):
+        with pytest.raises(IndexError, match="a position is outside of the source"):
+            loops.take(target, source, 1, np.array(bad), None)
+    for axis, listed in ((2, positions), (-1, positions), (1, positions * 1.0)):
+        with pytest.raises(ValueError, match="an axis of the source and a list of int64 are need"):
+            loops.take(target, source, axis, listed, None)
+    assert not loops.take(target.astype("i4"), source, 1, positions, None)
+    assert not loops.take(target.T, source, 1, positions, None)
+    assert not loops.take(target, source, 1, positions, Affine(None, np.ones(()), np.dtype("f4")))
+    apart = np.zeros(60, "u1")[:48].view([("x", "i2"), ("y", "u1")])["x"][:16].reshape(4, 4)
+    assert not loops.take(np.zeros((4, 2), "i2"), apart, 1, positions, None)
+    many = np.zeros((1,) * 9)
+    assert not loops.take(many, many, 0, np.array([0]), None)
+    with pytest.raises(TypeError):
+        loops._loops.take(target, source, None, None, "axis", positions)
+
+
 def test_rows(tmp_path: Path) -> None:
     content = np.random.default_rng(0).bytes(1000)
     (tmp_path / "a").write_bytes(content)
@@ -153,10 +208,15 @@ def test_rows(tmp_path: Path) -> None:
         loops.read_rows(-1, rows, offsets)
 
 
-def test_chunks_that_are_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_chunks_that_are_not_there(tmp_path: Path, mapped: bool) -> None:
     (tmp_path / "a").write_bytes(bytes(1000))
     table, out = np.array([[0, 80], [160, 240]]), np.zeros((7, 9), "i2")
-    with open(tmp_path / "a", "rb") as file:
+    with (
+        open(tmp_path / "a", "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory,
+    ):
+        where = memory if mapped else file.fileno()
 
         def read(
             offsets: np.ndarray = table,
@@ -165,17 +225,16 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
             edges: tuple[int, int] = (4, 5),
             target: np.ndarray = out,
         ) -> bool:
-            dtype = np.dtype("i2")
-            return loops.read_chunks(
-                file.fileno(), target, dtype, offsets, first, step, edges, None
-            )
+            stored = np.zeros((), "i2")
+            return loops.read_chunks(where, target, stored, offsets, first, step, edges, None)
 
         assert read()
         assert not read(table + 750)
+        assert not read(table - 200)
         assert not read(target=out.astype("i8"))
         double = Affine(None, np.asarray(2.0), np.dtype("f8"))
         assert not loops.read_chunks(
-            file.fileno(), out, out.dtype, table, (1, 1), (1, 1), (4, 5), double
+            where, out, np.zeros((), "i2"), table, (1, 1), (1, 1), (4, 5), double
         )
         outside: list[dict[str, Any]] = [
             {"first": (2, 1)},
@@ -194,7 +253,13 @@ def test_chunks_that_are_not_there(tmp_path: Path) -> None:
 
 def test_arguments() -> None:
     built = loops._loops
-    for function, count in ((built.copy, 5), (built.read_rows, 3), (built.read_copy, 7)):
+    counts = (
+        (built.copy, 5),
+        (built.take, 6),
+        (built.read_rows, 3),
+        (built.read_copy, 7),
+    )
+    for function, count in counts:
         with pytest.raises(TypeError, match=f"{count} arguments are needed, 1 were given"):
             function(None)
     with pytest.raises(TypeError, match="function takes exactly 10 arguments"):

@@ -85,7 +85,8 @@ def test_scratch_is_reused_unless_it_is_large() -> None:
 def test_a_child_starts_anew(tmp_path: Path) -> None:
     """What runs in a child after a fork, without the fork."""
     from ecogsource.buffers.storage.cache import ChunkCache
-    from ecogsource.buffers.storage.handles import HandlePool, signature_of
+    from ecogsource.buffers.storage.handles import HandlePool
+    from ecogsource.buffers.storage.signature import signature_of
 
     state = threads._State()
     state.submit(lambda: None).result()

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ecogsource.buffers.storage.handles import Signature
 from ecogsource.buffers.storage.shuffle import Shuffled
+from ecogsource.buffers.storage.signature import Signature
 from ecogsource.params import load_params
 
 __all__ = [

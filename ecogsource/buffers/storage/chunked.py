@@ -21,10 +21,12 @@ from ecogsource.buffers.storage.grid import (
     key_count,
     length,
 )
-from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool, Signature
+from ecogsource.buffers.storage.handles import POOL, Handle, HandlePool
 from ecogsource.buffers.storage.layout import MISSING, ChunkIndex, Layout
+from ecogsource.buffers.storage.loops import LostPagesError
 from ecogsource.buffers.storage.place import place
 from ecogsource.buffers.storage.shuffle import Shuffled
+from ecogsource.buffers.storage.signature import Signature
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.buffers.storage.windowed import all_there, read_windowed
 from ecogsource.errors import CorruptDataError
@@ -152,6 +154,8 @@ class ChunkedStorage:
                 lambda: ((cell.offset, cell.size) for cell in cells if cell.size > 0),
             )
             run(self._filtered(handle, out, affine, nbytes), cells, nbytes)
+        except LostPagesError as error:
+            raise handle.lost(self._signature) from error
         finally:
             self._pool.release(handle)
 

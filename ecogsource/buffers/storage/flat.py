@@ -34,14 +34,14 @@ from ecogsource.buffers.storage.grid import (
     slice_of,
 )
 from ecogsource.buffers.storage.handles import (
+    FAULT_BYTES,
     POOL,
     Handle,
     HandlePool,
-    Signature,
-    signature_of,
 )
 from ecogsource.buffers.storage.place import assign_outer, place
 from ecogsource.buffers.storage.runs import Runs
+from ecogsource.buffers.storage.signature import Signature, signature_of
 from ecogsource.buffers.storage.threads import run, scratch
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 from ecogsource.params import load_params
@@ -59,8 +59,6 @@ NEAR_BYTES = 1 << 18
 PART_BYTES = 1 << 20
 # What looking at an item that has a line of memory for itself costs, in bytes that are copied.
 APART_BYTES = 32
-# What one access to a map brings in around it.
-FAULT_BYTES = 1 << 16
 # So many times the bytes that are wanted may be read with them; a map leaves them out.
 READ_MOST = 2
 
@@ -152,6 +150,8 @@ class ContiguousStorage:
 
             size = max(1, out.size * PART_BYTES // read)
             run(work, parts(selectors, size), read)
+        except loops.LostPagesError as error:
+            raise handle.lost(self._signature) from error
         finally:
             self._pool.release(handle)
 

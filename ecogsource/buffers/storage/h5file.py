@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ecogsource.buffers.storage.handles import signature_of
+from ecogsource.buffers.storage.signature import signature_of
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
 if TYPE_CHECKING:

@@ -11,76 +11,43 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ecogsource.buffers.storage import loops
-from ecogsource.errors import CorruptDataError, DataPathError, FormatError
+from ecogsource.buffers.storage.signature import (
+    ABSENT,
+    Signature,
+    absent_error,
+    signature_of,
+    state_of,
+)
+from ecogsource.errors import CorruptDataError, DataPathError
 from ecogsource.params import load_params
 
-__all__ = ["POOL", "Handle", "HandlePool", "Signature", "signature_of"]
+__all__ = ["FAULT_BYTES", "POOL", "Handle", "HandlePool"]
 
 MAX_HANDLES = 128
-MAPPED_LIMIT = 256 * 2**20
+MAPPED_LIMIT = 512 * 2**20
 COUNTED_BYTES = 128 * 2**20
 # Both are less where the memory limit is small: a map may fill this share of it.
 MAPPED_SHARE = 4
+# What one access to a map brings in around it.
+FAULT_BYTES = 1 << 16
 # A look at one byte may map a whole large page of the system's file cache.
 LARGE_PAGE = 2 * 2**20
 FETCHED_BYTES = 256 * 2**20
 _CAN_FETCH = hasattr(os, "posix_fadvise") and hasattr(os, "RWF_NOWAIT")
 _PROBE = (bytearray(1),)
-# Other errors of the system, such as a lack of permission or of descriptors, say it themselves.
-_ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 def _mapped_limit() -> int:
     """Return how many bytes of maps may be in memory."""
     return min(MAPPED_LIMIT, load_params().memory_limit // MAPPED_SHARE)
-
-
-class Signature(NamedTuple):
-    """What tells two states of a file apart: device, inode, bytes, time of change (ns)."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def signature_of(path: str) -> Signature:
-    """Return the signature of a file.
-
-    Raises
-    ------
-    DataPathError
-        If there is no such file.
-    FormatError
-        If the path is a folder.
-    OSError
-        As the system says, such as PermissionError.
-    """
-    try:
-        status = os.stat(path)  # noqa: PTH116 - the path is a plain string on a hot path
-    except _ABSENT as error:
-        raise _absent_error(path, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise FormatError(f"{path!r} is {what}, expected a file")
-    return _signature(status)
-
-
-def _absent_error(path: str, error: OSError) -> DataPathError:
-    return DataPathError(f"cannot open {path!r}: {error.strerror}. Was it moved or deleted?")
 
 
 def mapped_bytes() -> int:
@@ -113,14 +80,22 @@ class Handle:
         The file, opened for reading.
     give_back : callable, optional
         Called with this handle when too much is mapped.
+    keep : callable, optional
+        Asked whether there is room for the whole map of this handle to stay in memory.
     """
 
-    def __init__(self, path: str, give_back: Callable[[Handle], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        give_back: Callable[[Handle], None] | None = None,
+        keep: Callable[[Handle], bool] | None = None,
+    ) -> None:
         self._give_back = give_back or Handle.give_back_pages
+        self._keep = keep or (lambda handle: handle.size <= _mapped_limit())
         try:
             self.fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except _ABSENT as error:
-            raise _absent_error(path, error) from error
+        except ABSENT as error:
+            raise absent_error(path, error) from error
         status = os.fstat(self.fd)
         self.identity = (status.st_dev, status.st_ino)
         self.size = status.st_size
@@ -128,6 +103,8 @@ class Handle:
         self.users = 0
         self._map: mmap.mmap | None = None
         self._counted = 0
+        self._read = 0
+        self.is_kept = False
         self._lock = threading.Lock()
 
     def check(
@@ -164,7 +141,7 @@ class Handle:
             )
         found = expected
         if status.st_mtime_ns != expected.mtime_ns or status.st_size != expected.size:
-            found = _signature(status)
+            found = state_of(status)
             if written is None or found != written(self.path):
                 raise CorruptDataError(
                     f"the file changed after it was opened: it had {expected.size} bytes and now "
@@ -183,6 +160,7 @@ class Handle:
                     if _CAN_FETCH:
                         # What is needed is asked for by `fetch`: megabytes around it are not read.
                         self._map.madvise(mmap.MADV_RANDOM)
+        loops.watch()
         return self._map
 
     def fetch(self, first: int, last: int, runs: Callable[[], Iterable[tuple[int, int]]]) -> None:
@@ -222,6 +200,25 @@ class Handle:
         except OSError:
             return True
         return True
+
+    def stays_mapped(self, nbytes: int) -> bool:
+        """Count bytes that are about to be read; tell whether a map will serve further reads too.
+
+        Who reads a file over and over, such as in windows at random, had better look at its map:
+        the pages are there after the first look. That look costs more than a read by position, so
+        it is not worth it before as many bytes were read as the file has, nor if its pages would
+        have to make room for those of others.
+
+        Parameters
+        ----------
+        nbytes : int
+            How many bytes are read.
+        """
+        if not self.is_kept:
+            self._read += nbytes
+            if self._read > self.size:
+                self.is_kept = self._keep(self)
+        return self.is_kept
 
     def touched(self, nbytes: int) -> None:
         """Count bytes read through the map; give its pages back when there are too many.
@@ -306,6 +303,24 @@ class Handle:
                 )
             got += more
 
+    def lost(self, expected: Signature) -> CorruptDataError:
+        """Return the error to raise where pages of the map were lost while it was looked at.
+
+        Parameters
+        ----------
+        expected : Signature
+            The state in which the file was opened.
+
+        Raises
+        ------
+        CorruptDataError, DataPathError
+            If the file changed or vanished, as `check` says it.
+        """
+        self.check(expected)
+        return CorruptDataError(
+            "the file changed while it was read, or its disk or network failed", self.path
+        )
+
     def _unreadable(self, error: OSError, offset: int) -> CorruptDataError:
         return CorruptDataError(f"cannot be read: {error.strerror}", self.path, offset)
 
@@ -330,6 +345,7 @@ class HandlePool:
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self._handles: OrderedDict[str, Handle] = OrderedDict()
+        self._kept = 0
         self._lock = threading.Lock()
         self._own_writes: dict[str, tuple[int, Signature]] = {}
 
@@ -357,7 +373,7 @@ class HandlePool:
                 self._drop(path)
                 handle = None
             if handle is None:
-                handle = self._handles[path] = Handle(path, self._give_back_pages)
+                handle = self._handles[path] = Handle(path, self._give_back_pages, self._keep)
                 self._shrink(keep=handle)
             else:
                 self._handles.move_to_end(path)
@@ -378,7 +394,11 @@ class HandlePool:
 
     def _drop(self, path: str) -> None:
         handle = self._handles.pop(path, None)
-        if handle is not None and handle.users == 0:
+        if handle is None:
+            return
+        if handle.is_kept:
+            self._kept -= handle.size
+        if handle.users == 0:
             handle.close()
 
     def clear(self) -> None:
@@ -409,8 +429,17 @@ class HandlePool:
             return
         idle = [h for h in self._handles.values() if h.users == 0 and h is not keep]
         for handle in idle[:excess]:
-            del self._handles[handle.path]
-            handle.close()
+            self._drop(handle.path)
+
+    def _keep(self, asking: Handle) -> bool:
+        """Tell whether all of another file may stay mapped, and count it then."""
+        with self._lock:
+            fits = self._kept + asking.size <= _mapped_limit()
+            fits = fits and self._handles.get(asking.path) is asking and not asking.is_kept
+            if fits:
+                self._kept += asking.size
+                asking.is_kept = True
+        return asking.is_kept
 
     def _give_back_pages(self, asking: Handle) -> None:
         """Bring the pages in memory to half the limit: the files not read for longest first."""

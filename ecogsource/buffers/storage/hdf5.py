@@ -15,7 +15,7 @@ from ecogsource.buffers.storage.codecs import can_decode, require_library
 from ecogsource.buffers.storage.flat import ContiguousStorage
 from ecogsource.buffers.storage.grid import Selector, outer_shape
 from ecogsource.buffers.storage.h5file import FILES, dataset_of
-from ecogsource.buffers.storage.handles import POOL, signature_of
+from ecogsource.buffers.storage.handles import POOL
 from ecogsource.buffers.storage.layout import (
     ChunkIndex,
     check_sources,
@@ -24,6 +24,7 @@ from ecogsource.buffers.storage.layout import (
     read_index,
 )
 from ecogsource.buffers.storage.library import LibraryReader
+from ecogsource.buffers.storage.signature import signature_of
 from ecogsource.errors import CorruptDataError, DataPathError, ReadOnlyError
 
 if TYPE_CHECKING:

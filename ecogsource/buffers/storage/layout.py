@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecogsource.buffers.storage.handles import Signature, signature_of
+from ecogsource.buffers.storage.signature import Signature, signature_of
 from ecogsource.errors import CorruptDataError, DataPathError, FormatError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ to the last bit.
 from __future__ import annotations
 
 import importlib
+import mmap
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,17 @@ from ecogsource.buffers.storage.threads import scratch
 if TYPE_CHECKING:
     from ecogsource.buffers.storage.affine import Affine
 
-__all__ = ["available", "copy", "join", "read_chunks", "read_copy", "read_rows"]
+__all__ = [
+    "LostPagesError",
+    "available",
+    "copy",
+    "join",
+    "read_chunks",
+    "read_copy",
+    "read_rows",
+    "take",
+    "watch",
+]
 
 # Set to 0 to do without, which is for comparing.
 SWITCH = "ECOGSOURCE_LOOPS"
@@ -38,6 +49,13 @@ def _load() -> Any:
 _loops = _load()
 
 
+class LostPagesError(OSError):
+    """A map was looked at, but its file was cut short meanwhile, or could not be read."""
+
+    def __init__(self) -> None:
+        super().__init__("the file ended early, or could not be read, while its map was looked at")
+
+
 def available() -> bool:
     """Tell whether the loops were built."""
     return _loops is not None
@@ -52,6 +70,11 @@ def copy(target: np.ndarray, source: np.ndarray, affine: Affine | None) -> bool:
         Same shape, any strides and dtypes.
     affine : Affine or None
         Scaling, broadcastable to `target`.
+
+    Raises
+    ------
+    LostPagesError
+        If one of them is a map of a file that ended early, or could not be read.
     """
     return _copy(target, source, None, affine)
 
@@ -77,10 +100,53 @@ def _copy(target: np.ndarray, source: np.ndarray, code: str | None, affine: Affi
     if _loops is None:
         return False
     if affine is None:
-        return bool(_loops.copy(target, source, code, None, None))
+        return _checked(_loops.copy(target, source, code, None, None))
     if affine.dtype != target.dtype:
         return False
-    return bool(_loops.copy(target, source, code, affine.offset, affine.factor))
+    return _checked(_loops.copy(target, source, code, affine.offset, affine.factor))
+
+
+def _checked(outcome: Any) -> bool:
+    if outcome is None:
+        raise LostPagesError
+    return bool(outcome)
+
+
+def take(
+    target: np.ndarray, source: np.ndarray, axis: int, positions: np.ndarray, affine: Affine | None
+) -> bool:
+    """Copy some positions of an axis, cast and scaled on the way.
+
+    Parameters
+    ----------
+    target, source : ndarray
+        Any strides and dtypes; shapes differ along `axis` only.
+    axis : int
+        The axis, 0 or more.
+    positions : ndarray of int64, shape (n,)
+        Positions of the source, 0 or more, in any order.
+    affine : Affine or None
+        Scaling, broadcastable to `target`.
+
+    Raises
+    ------
+    LostPagesError
+        As `copy` does.
+    """
+    if _loops is None or (affine is not None and affine.dtype != target.dtype):
+        return False
+    numbers = (None, None) if affine is None else (affine.offset, affine.factor)
+    return _checked(_loops.take(target, source, *numbers, axis, np.ascontiguousarray(positions)))
+
+
+def watch() -> None:
+    """Have maps of files that end early, or cannot be read, end a call and not the process.
+
+    To be called before a map is looked at: others may have taken the signal since. Without the
+    loops in C there is no way to do that.
+    """
+    if _loops is not None:
+        _loops.watch()
 
 
 def read_rows(fd: int, rows: np.ndarray, offsets: np.ndarray) -> bool:
@@ -121,13 +187,13 @@ def read_copy(
     if _loops is None or (affine is not None and affine.dtype != target.dtype):
         return False
     numbers = (None, None) if affine is None else (affine.offset, affine.factor)
-    return bool(_loops.read_copy(fd, rows, offsets, target, source, *numbers))
+    return _checked(_loops.read_copy(fd, rows, offsets, target, source, *numbers))
 
 
 def read_chunks(
-    fd: int,
+    file: int | mmap.mmap,
     target: np.ndarray,
-    dtype: np.dtype,
+    stored: np.ndarray,
     offsets: np.ndarray,
     first: tuple[int, int],
     step: tuple[int, int],
@@ -138,12 +204,12 @@ def read_chunks(
 
     Parameters
     ----------
-    fd : int
-        Descriptor of the file.
+    file : int or mmap
+        Descriptor of the file, or a map of it.
     target : ndarray, shape (n, m)
         Any strides and dtype.
-    dtype : dtype
-        Type of what is stored.
+    stored : ndarray, shape ()
+        Any value of the type that is stored.
     offsets : ndarray of int64, shape (chunks of rows, chunks of columns)
         Positions of the chunks in the file.
     first, step : (int, int)
@@ -158,12 +224,16 @@ def read_chunks(
     -------
     bool
         False also if something could not be read.
+
+    Raises
+    ------
+    LostPagesError
+        If the file of a map ended early, or could not be read.
     """
     if _loops is None or (affine is not None and affine.dtype != target.dtype):
         return False
-    memory = scratch(ROOM)
-    stored = np.ndarray(target.shape, dtype, memory, 0, (0, 0))
     numbers = (None, None) if affine is None else (affine.offset, affine.factor)
-    return bool(
-        _loops.read_chunks(fd, target, stored, offsets, first, step, edges, memory, *numbers)
+    memory = scratch(ROOM) if isinstance(file, int) else None
+    return _checked(
+        _loops.read_chunks(file, target, stored, offsets, first, step, edges, memory, *numbers)
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.copying import copy_into
 from ecogsource.buffers.storage.grid import Key
@@ -32,9 +33,17 @@ def take_outer(block: np.ndarray, keys: Sequence[Key]) -> np.ndarray:
     axis = 0
     for key in keys:
         if isinstance(key, np.ndarray):
-            view = view[(slice(None),) * axis + (key,)]
+            view = _take(view, axis, key)
         axis += not isinstance(key, int)
     return view
+
+
+def _take(array: np.ndarray, axis: int, positions: np.ndarray) -> np.ndarray:
+    values = np.empty((*array.shape[:axis], len(positions), *array.shape[axis + 1 :]), array.dtype)
+    if loops.take(values, array, axis, positions, None):
+        return values
+    key: Any = (*(slice(None),) * axis, positions)
+    return array[key]
 
 
 def assign_outer(out: np.ndarray, where: Sequence[Key], values: np.ndarray) -> None:
@@ -100,6 +109,8 @@ def _place_lists(
 ) -> None:
     """Place with lists: one short list row by row as views, others by gathering and scattering."""
     block, keys = drop_integers(block, local)
+    if _take_into(out, where, block, keys, affine):
+        return
     if _last_only(keys, where):
         block = block[tuple(keys[:-1])]
         if block.flags.c_contiguous:
@@ -129,6 +140,23 @@ def _place_lists(
         copy_into(scaled, values, affine)
         values = scaled
     assign_outer(out, where, values)
+
+
+def _take_into(
+    out: np.ndarray,
+    where: Sequence[Key],
+    block: np.ndarray,
+    keys: Sequence[slice | np.ndarray],
+    affine: Affine | None,
+) -> bool:
+    """Copy with the loops in C if there is one list, of the block."""
+    listed = [axis for axis, key in enumerate(keys) if isinstance(key, np.ndarray)]
+    if len(listed) != 1 or any(isinstance(key, np.ndarray) for key in where):
+        return False
+    axis = listed[0]
+    source = block[tuple(_all_if_list(keys, axis))]
+    positions: Any = keys[axis]
+    return loops.take(out[(*where, ...)], source, axis, positions, affine)
 
 
 def _last_only(keys: Sequence[Key], where: Sequence[Key]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from ecogsource.buffers.storage import loops
 from ecogsource.buffers.storage.affine import Affine
 from ecogsource.buffers.storage.grid import Selector
-from ecogsource.buffers.storage.handles import Handle
+from ecogsource.buffers.storage.handles import FAULT_BYTES, Handle
 from ecogsource.buffers.storage.layout import ChunkIndex, Layout
 from ecogsource.buffers.storage.threads import run
 
@@ -107,17 +107,27 @@ def read_windowed(
     )
     origin = (near.start * edges[0], touched[1].start * edges[1])
     failed = []
+    stored = np.empty((), layout.dtype)
+    # What goes straight to its place need not be in a map.
+    mapped = (
+        len(parts) == 1
+        and not _straight(out, layout.dtype, affine)
+        and handle.stays_mapped(out.size * layout.dtype.itemsize)
+    )
+    file = handle.map() if mapped else handle.fd
 
     def work(part: _Part) -> None:
         first = (part.rows.start - origin[0], part.columns.start - origin[1])
         step = (part.rows.step, part.columns.step)
         target = out[part.where]
         if not loops.read_chunks(
-            handle.fd, target, layout.dtype, offsets, first, step, (edges[0], edges[1]), affine
+            file, target, stored, offsets, first, step, (edges[0], edges[1]), affine
         ):
             failed.append(part)
 
     run(work, parts, out.nbytes)
+    if mapped:
+        handle.touched(offsets.size * FAULT_BYTES + out.nbytes)
     return not failed
 
 
@@ -125,6 +135,11 @@ def all_there(offsets: np.ndarray, sizes: np.ndarray, nbytes: int, end: int) -> 
     """Tell whether chunks of `nbytes` were all written, whole, and lie before the file's end."""
     written = bool(offsets.min() >= 0 and sizes.min() >= nbytes)
     return written and int((offsets + sizes).max()) <= end
+
+
+def _straight(out: np.ndarray, dtype: np.dtype, affine: Affine | None) -> bool:
+    """Tell whether rows of the file are rows of the result."""
+    return affine is None and out.dtype == dtype and out.strides[1] == out.itemsize
 
 
 def _rising(selector: Selector) -> range | np.ndarray:

@@ -12,6 +12,8 @@
 #define NARROW 8
 #define LINE 64
 #define MAX_ITEM 8
+/* Bytes that stay in the innermost cache. */
+#define NEAR (1 << 15)
 
 /* What is copied, with the axes in the order in which they are walked over. The last one is that
  * along which the target is filled; the last but one that along which the source runs, if it is
@@ -77,18 +79,22 @@ copy_line(const Copy *c, Place at)
     }
 }
 
-/* Ask for lines of memory that will be needed soon: rows that lie apart are no stream that the
- * processor would foresee. Asking for what is not there does no harm. */
+/* Ask for a line of memory that will be needed soon. Asking for what is not there does no harm. */
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch((const void *)(address))
+#else
+#define PREFETCH(address) (void)(address)
+#endif
+
+/* Ask for rows that lie apart: they are no stream that the processor would foresee. */
 static void
 prefetch(uintptr_t from, Py_ssize_t from_row, Py_ssize_t rows, Py_ssize_t width)
 {
-#if defined(__GNUC__)
     for (Py_ssize_t r = 0; r < rows; r++) {
         for (Py_ssize_t byte = 0; byte < width; byte += LINE) {
-            __builtin_prefetch((const void *)(from + (uintptr_t)(r * from_row + byte)));
+            PREFETCH(from + (uintptr_t)(r * from_row + byte));
         }
     }
-#endif
 }
 
 /* Copy along the last two axes, tile by tile: what is turned is cast and scaled then, while it is
@@ -235,8 +241,9 @@ fast_axis(const Py_ssize_t *shape, const Py_ssize_t *steps, int n)
 
 /* Copy, with the axes in the order of memory. */
 static void
-copy_ordered(Copy *c)
+copy_ordered(void *copy)
 {
+    Copy *c = copy;
     if (c->size == 0) {
         return;
     }
@@ -260,14 +267,131 @@ copy_ordered(Copy *c)
     copy_all(c);
 }
 
-/* Describe a copy; false if it is none of ours. */
+/* Positions of the source along one axis, wanted one after the other: the copy is described as if
+ * all were position 0, and `apart` is the distance of neighbours. */
+typedef struct {
+    Copy copy;
+    int axis;
+    Py_ssize_t apart;
+    const int64_t *positions;
+} Take;
+
+/* Go on along an axis; the source does not move along that of a list. */
+static void
+move_copy(Copy *c, int axis, Py_ssize_t distance)
+{
+    c->to += distance * c->to_steps[axis];
+    c->from += distance * c->from_steps[axis];
+    c->offset = moved(c->offset, distance * c->offset_steps[axis]);
+    c->factor = moved(c->factor, distance * c->factor_steps[axis]);
+}
+
+/* Gather listed items of a row. */
+static void
+gather_row(char *to, const char *from, const Take *t, Py_ssize_t first, Py_ssize_t n)
+{
+    const int64_t *positions = t->positions + first;
+#define GATHER(type)                                                                               \
+    for (Py_ssize_t i = 0; i < n; i++) {                                                           \
+        ((type *)to)[i] = *(const type *)(from + positions[i] * t->apart);                         \
+    }                                                                                              \
+    break
+    switch (t->copy.from_size) {
+    case 1: GATHER(uint8_t);
+    case 2: GATHER(uint16_t);
+    case 4: GATHER(uint32_t);
+    case 8: GATHER(uint64_t);
+    }
+#undef GATHER
+}
+
+/* Copy listed columns, tile by tile: each row is looked at once, and the next tile is asked for. */
+static void
+take_columns(const Take *t)
+{
+    _Alignas(16) char tile[TILE * TILE * MAX_ITEM];
+    const Copy *all = &t->copy;
+    const int column_axis = t->axis, row_axis = 1 - column_axis;
+    const Py_ssize_t rows = all->shape[row_axis], columns = all->shape[column_axis];
+    const Py_ssize_t distance = all->from_steps[row_axis], to_row = all->to_steps[row_axis];
+    const int straight = all->convert == NULL && all->to_steps[column_axis] == all->to_size;
+    for (Py_ssize_t column = 0; column < columns; column += TILE) {
+        const Py_ssize_t width = columns - column < TILE ? columns - column : TILE;
+        for (Py_ssize_t row = 0; row < rows; row += TILE) {
+            const Py_ssize_t height = rows - row < TILE ? rows - row : TILE;
+            Copy c = *all;
+            move_copy(&c, row_axis, row);
+            move_copy(&c, column_axis, column);
+            for (Py_ssize_t r = 0; r < height; r++) {
+                const char *from = c.from + r * distance;
+                char *to = straight ? c.to + r * to_row : tile + r * width * c.from_size;
+                gather_row(to, from, t, column, width);
+            }
+            if (straight) {
+                continue;
+            }
+            c.from = tile;
+            c.shape[row_axis] = height;
+            c.shape[column_axis] = width;
+            c.size = height * width;
+            c.from_steps[row_axis] = width * c.from_size;
+            c.from_steps[column_axis] = c.from_size;
+            copy_ordered(&c);
+        }
+    }
+}
+
+/* Copy what is listed, some rows at a time: as many as stay near while all of the list is taken
+ * from them. */
+static void
+take_listed(void *take)
+{
+    const Take *t = take;
+    const Copy *all = &t->copy;
+    if (all->size == 0) {
+        return;
+    }
+    int rows = -1;
+    for (int axis = 0; axis < all->ndim; axis++) {
+        if (axis != t->axis
+            && (rows < 0 || apart(all->from_steps[axis]) > apart(all->from_steps[rows]))) {
+            rows = axis;
+        }
+    }
+    const Py_ssize_t size = all->from_size;
+    if (all->ndim == 2 && apart(t->apart) < apart(all->from_steps[rows])
+        && (size == 1 || size == 2 || size == 4 || size == 8)) {
+        take_columns(t);
+        return;
+    }
+    const Py_ssize_t listed = all->shape[t->axis], many = rows < 0 ? 1 : all->shape[rows];
+    const Py_ssize_t distance = rows < 0 ? 0 : apart(all->from_steps[rows]);
+    const Py_ssize_t most = distance < NEAR ? NEAR / (distance + 1) + 1 : 1;
+    for (Py_ssize_t row = 0; row < many; row += most) {
+        const Py_ssize_t height = many - row < most ? many - row : most;
+        for (Py_ssize_t i = 0; i < listed; i++) {
+            Copy c = *all;
+            c.size = c.size / many / listed * height;
+            c.shape[t->axis] = 1;
+            move_copy(&c, t->axis, i);
+            c.from += t->positions[i] * t->apart;
+            if (rows >= 0) {
+                c.shape[rows] = height;
+                move_copy(&c, rows, row);
+            }
+            copy_ordered(&c);
+        }
+    }
+}
+
+/* Describe a copy; false if it is none of ours. A source without axes is the same value everywhere. */
 static int
 plan(Copy *c, const Py_buffer *target, const Py_buffer *source, const char *format,
      const Py_buffer *offset, const Py_buffer *factor)
 {
     const int planes = format != NULL;
-    const int ndim = source->ndim - planes;
-    if (target->ndim != ndim || ndim < 1 || ndim > MAX_DIMS) {
+    const int ndim = target->ndim, one = source->ndim == 0;
+    if ((!one && source->ndim != ndim + planes) || (one && planes) || ndim < 1 || ndim > MAX_DIMS) {
         return 0;
     }
     memset(c, 0, sizeof *c);
@@ -283,11 +407,14 @@ plan(Copy *c, const Py_buffer *target, const Py_buffer *source, const char *form
         return 0;
     }
     for (int axis = 0; axis < ndim; axis++) {
+        c->shape[axis] = target->shape[axis];
+        c->to_steps[axis] = target->strides[axis];
+        if (one) {
+            continue;
+        }
         if (source->shape[axis + planes] != target->shape[axis]) {
             return 0;
         }
-        c->shape[axis] = target->shape[axis];
-        c->to_steps[axis] = target->strides[axis];
         c->from_steps[axis] = source->strides[axis + planes];
     }
     const char *from_format = planes ? format : source->format;

@@ -3,6 +3,7 @@
 #define ECOGSOURCE_READ_H
 
 #include "copy.h"
+#include "guard.h"
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -46,9 +47,12 @@ read_all(const Rows *rows)
 }
 
 /* A window of a dataset in chunks without filters: positions `first`, `first + step` and so on of
- * rows and of columns, counted from the first chunk of a table. */
+ * rows and of columns, counted from the first chunk of a table. It is read by position, through
+ * some memory, or looked at in a map of the file if there is one. */
 typedef struct {
-    int fd;
+    int fd, done;
+    const char *map;
+    Py_ssize_t map_length;
     Copy window;
     const char *offsets;
     Py_ssize_t offset_steps[2], first[2], step[2], edges[2];
@@ -65,11 +69,11 @@ typedef struct {
 
 /* Bring a piece whose rows are in memory to its place. */
 static void
-copy_piece(const Chunks *chunks, const Piece *piece, Py_ssize_t from_row)
+copy_piece(const Chunks *chunks, const Piece *piece, const char *from, Py_ssize_t from_row)
 {
     Copy c = chunks->window;
     c.size = piece->shape[0] * piece->shape[1];
-    c.from = chunks->memory;
+    c.from = from;
     c.from_steps[0] = from_row;
     c.from_steps[1] = piece->steps[1];
     for (int axis = 0; axis < 2; axis++) {
@@ -118,7 +122,7 @@ read_together(const Chunks *chunks, const Piece *piece, Py_ssize_t length)
                         part.offset)) {
             return 0;
         }
-        copy_piece(chunks, &part, piece->steps[0]);
+        copy_piece(chunks, &part, chunks->memory, piece->steps[0]);
     }
     return 1;
 }
@@ -138,7 +142,7 @@ read_apart(const Chunks *chunks, const Piece *piece)
                             part.offset)) {
                 return 0;
             }
-            copy_piece(chunks, &part, 0);
+            copy_piece(chunks, &part, chunks->memory, 0);
         }
     }
     return 1;
@@ -149,6 +153,14 @@ read_piece(const Chunks *chunks, const Piece *piece)
 {
     const Copy *c = &chunks->window;
     const Py_ssize_t length = (piece->shape[1] - 1) * piece->steps[1] + c->from_size;
+    if (chunks->map != NULL) {
+        const Py_ssize_t whole = (piece->shape[0] - 1) * piece->steps[0] + length;
+        if (piece->offset < 0 || piece->offset > chunks->map_length - whole) {
+            return 0;
+        }
+        copy_piece(chunks, piece, chunks->map + piece->offset, piece->steps[0]);
+        return 1;
+    }
     const Py_ssize_t gap = piece->shape[0] > 1 ? piece->steps[0] - length : 0;
     if (c->convert == NULL && c->to_steps[1] == c->to_size && piece->steps[1] == c->from_size
         && (length >= LONG_ROW || gap >= LONG_ROW)) {
@@ -160,9 +172,10 @@ read_piece(const Chunks *chunks, const Piece *piece)
     return read_together(chunks, piece, length);
 }
 
-static int
-read_window(const Chunks *chunks)
+static void
+read_window(void *window)
 {
+    Chunks *chunks = window;
     const Py_ssize_t size = chunks->window.from_size;
     const Py_ssize_t *shape = chunks->window.shape, *edges = chunks->edges, *step = chunks->step;
     Piece piece = {.steps = {step[0] * edges[1] * size, step[1] * size}};
@@ -182,11 +195,11 @@ read_window(const Chunks *chunks)
             }
             piece.offset = *(const int64_t *)offset + (inside[0] * edges[1] + inside[1]) * size;
             if (!read_piece(chunks, &piece)) {
-                return 0;
+                return;
             }
         }
     }
-    return 1;
+    chunks->done = 1;
 }
 
 #endif
