@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ecogsource.errors import require
+from ecogsource.interop.lending import Lender, rows_of
 from ecogsource.windows import WindowDataset
 
 __all__ = ["WindowMap", "WindowStream"]  # noqa: F822 - made by __getattr__
@@ -32,6 +34,8 @@ class _Windows:
         self.workers = workers
         # Workers that live for several epochs learn of the next one through shared memory.
         self._epoch = torch.tensor([windows.epoch], dtype=torch.int64).share_memory_()
+        # Made in the worker that needs it.
+        self._lender: Lender | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, here and in workers that are running.
@@ -54,14 +58,26 @@ class _Windows:
         self.windows.set_epoch(int(self._epoch[0]))
         return self.windows
 
-    def _batch(self, indices: Any) -> Any:
-        return _tensor(self._sync().batch(indices, workers=self._threads()))
+    def _batch(self, indices: ArrayLike) -> Any:
+        """Read a batch: in a worker into memory that was used before, if there is such."""
+        windows, numbers = self._sync(), np.asarray(indices)
+
+        def read(out: np.ndarray | None = None) -> Any:
+            return windows.batch(numbers, out, workers=self._threads())
+
+        lent = None
+        if _worker() is not None and windows.transform is None:
+            if self._lender is None:
+                self._lender = Lender()
+            lent = self._lender.lend((len(numbers), *windows.shape), windows.dtype, read)
+        return _tensor(read()) if lent is None else lent
 
 
 class _Map(_Windows):
     """Windows as a map-style dataset of PyTorch: ``dataset[i]`` is a tensor.
 
-    A DataLoader asks for all windows of a batch at once; they are then read in one pass.
+    A DataLoader asks for all windows of a batch at once; they are then read in one pass, by workers
+    into shared memory that is used again once the batch in it is let go.
 
     Parameters
     ----------
@@ -96,7 +112,7 @@ class _Map(_Windows):
         list of tensor
             One per window.
         """
-        return list(self._batch(indices))
+        return rows_of(self._batch(indices))
 
 
 class _Stream(_Windows):
@@ -104,6 +120,7 @@ class _Stream(_Windows):
 
     For a DataLoader with ``batch_size=None``: batches come as they are read, without being put
     together from single windows. Batch `k` of an epoch is the same with any number of workers.
+    Workers read into shared memory that is used again once the batch in it is let go.
 
     Parameters
     ----------

@@ -68,6 +68,48 @@ def test_any_number_of_workers_gives_the_same_batches(windows, workers, start):
 
 @needs_torch
 @pytest.mark.parametrize("persistent", [False, True])
+def test_batches_that_are_kept_stay_as_they_are(windows, persistent):
+    """Workers use memory again: of batches that were let go, not of those somebody looks at."""
+    expected = [windows.batch(range(k, min(70, k + 4))) for k in range(0, 70, 4)]
+    loaders = (
+        DataLoader(data, size, num_workers=2, persistent_workers=persistent)
+        for data, size in ((WindowStream(windows, 4), None), (WindowMap(windows), 4))
+    )
+    for loader in loaders:
+        kept = []
+        for _ in range(3):
+            for number, (batch, right) in enumerate(zip(loader, expected, strict=True)):
+                assert type(batch) is torch.Tensor
+                assert np.array_equal(batch, right)
+                if number % 3 == 0:
+                    kept.append((batch[1:], right[1:]))
+                if number % 5 == 0:
+                    kept.append((batch.numpy(), right))
+        assert len(kept) == 30
+        assert all(np.array_equal(batch, right) for batch, right in kept)
+
+
+@needs_torch
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_may_be_put_together_in_any_way(windows, workers):
+    def loaded(collate, data=None):
+        data = WindowMap(windows) if data is None else data
+        return list(DataLoader(data, 7, num_workers=workers, collate_fn=collate))
+
+    expected = windows.batch(range(70)).reshape(10, 7, *windows.shape)
+    assert np.array_equal(torch.stack(loaded(torch.stack)), expected)
+    assert np.array_equal(torch.stack(loaded(lambda rows: torch.stack(rows) * 2)), expected * 2)
+    assert np.array_equal(torch.stack(loaded(lambda rows: rows[3])), expected[:, 3])
+    backwards = loaded(lambda rows: torch.utils.data.default_collate(rows[::-1]))
+    assert np.array_equal(torch.stack(backwards), expected[:, ::-1])
+    fewer = loaded(lambda rows: torch.utils.data.default_collate(rows[1:]))
+    assert np.array_equal(torch.stack(fewer), expected[:, 1:])
+    some = torch.utils.data.Subset(WindowMap(windows), range(69, -1, -1))
+    assert np.array_equal(torch.cat(loaded(None, some)), windows.batch(range(70))[::-1])
+
+
+@needs_torch
+@pytest.mark.parametrize("persistent", [False, True])
 def test_epochs_reach_the_workers(windows, persistent):
     stream = WindowStream(windows, 35, drop_last=True)
     loader = DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=persistent)
