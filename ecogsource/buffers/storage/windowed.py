@@ -23,6 +23,8 @@ __all__ = ["all_there", "read_windowed"]
 
 # What one call is worth while other threads work too.
 PART_BYTES = 1 << 20
+# What is so far apart is read by itself; as in the loops.
+LONG_BYTES = 1 << 12
 # More rows in any order are cheaper chunk by chunk.
 ROWS = 64
 
@@ -86,9 +88,10 @@ def read_windowed(
         elif isinstance(selector, range) and selector.step < 0:
             out = np.flip(out, axis)
     lines, positions = _rising(rows), cast("range", _rising(columns))
+    read = max(out.nbytes, _read_bytes(lines, positions, edges[1], layout.dtype.itemsize))
     if isinstance(lines, range):
         near = slice(lines[0] // edges[0], lines[-1] // edges[0] + 1)
-        parts = list(_parts(lines, positions, edges, out.nbytes))
+        parts = list(_parts(lines, positions, edges, read))
     else:
         near = slice(int(lines.min()) // edges[0], int(lines.max()) // edges[0] + 1)
         parts = [
@@ -125,7 +128,7 @@ def read_windowed(
         ):
             failed.append(part)
 
-    run(work, parts, out.nbytes)
+    run(work, parts, read)
     if mapped:
         handle.touched(offsets.size * FAULT_BYTES + out.nbytes)
     return not failed
@@ -135,6 +138,15 @@ def all_there(offsets: np.ndarray, sizes: np.ndarray, nbytes: int, end: int) -> 
     """Tell whether chunks of `nbytes` were all written, whole, and lie before the file's end."""
     written = bool(offsets.min() >= 0 and sizes.min() >= nbytes)
     return written and int((offsets + sizes).max()) <= end
+
+
+def _read_bytes(rows: range | np.ndarray, columns: range, width: int, itemsize: int) -> int:
+    """Tell about how many bytes are read: what is near what is wanted comes with it."""
+    near = columns.step * itemsize < LONG_BYTES
+    along = (columns[-1] - columns[0] + 1 if near else len(columns)) * itemsize
+    if isinstance(rows, range) and rows.step * width * itemsize < LONG_BYTES:
+        return along * (rows[-1] - rows[0] + 1)
+    return along * len(rows)
 
 
 def _straight(out: np.ndarray, dtype: np.dtype, affine: Affine | None) -> bool:
