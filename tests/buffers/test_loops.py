@@ -60,23 +60,35 @@ def drawn_affine(draw: Any, rng: np.random.Generator, shape: list[int], dtype: s
     return Affine(number(), number(), np.dtype(dtype))
 
 
+def drawn_source(
+    draw: Any, rng: np.random.Generator, shape: list[int], wanted: list[int]
+) -> tuple[np.ndarray, str, Affine | None]:
+    """Give stored numbers, and what they become in a result of the shape that is wanted."""
+    if draw(st.booleans()):
+        dtype = draw(st.sampled_from(COPIED))
+        return numbers(rng, shape, dtype), dtype, None
+    target_type = draw(st.sampled_from(["f4", "f8"]))
+    affine = drawn_affine(draw, rng, wanted, target_type)
+    return numbers(rng, shape, draw(st.sampled_from(NUMBERS))), target_type, affine
+
+
+def scaled(values: np.ndarray, dtype: str, affine: Affine | None) -> np.ndarray:
+    """Cast and scale as NumPy does."""
+    with np.errstate(all="ignore"):
+        values = values.astype(dtype)
+        if affine is not None and affine.offset is not None:
+            values += affine.offset
+        if affine is not None and affine.factor is not None:
+            values *= affine.factor
+    return values
+
+
 @settings(max_examples=300)
 @given(shape=shapes, seed=st.integers(0, 2**32), data=st.data())
 def test_copy_is_numpy(shape: list[int], seed: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
-    if data.draw(st.booleans()):
-        dtype = data.draw(st.sampled_from(COPIED))
-        source, target_type, affine = numbers(rng, shape, dtype), dtype, None
-    else:
-        source = numbers(rng, shape, data.draw(st.sampled_from(NUMBERS)))
-        target_type = data.draw(st.sampled_from(["f4", "f8"]))
-        affine = drawn_affine(data.draw, rng, shape, target_type)
-    with np.errstate(all="ignore"):
-        expected = source.astype(target_type)
-        if affine is not None and affine.offset is not None:
-            expected += affine.offset
-        if affine is not None and affine.factor is not None:
-            expected *= affine.factor
+    source, target_type, affine = drawn_source(data.draw, rng, shape, shape)
+    expected = scaled(source, target_type, affine)
     target = laid_out(data.draw, np.zeros(shape, target_type))
     if source.dtype.itemsize in (2, 4, 8) and source.dtype.isnative and data.draw(st.booleans()):
         width = source.dtype.itemsize
@@ -141,19 +153,8 @@ def test_take_is_numpy(shape: list[int], seed: int, data: st.DataObject) -> None
     count = data.draw(st.integers(0, 90)) if shape[axis] else 0
     positions = rng.integers(0, max(1, shape[axis]), count)
     wanted = [*shape[:axis], count, *shape[axis + 1 :]]
-    if data.draw(st.booleans()):
-        dtype = data.draw(st.sampled_from(COPIED))
-        source, target_type, affine = numbers(rng, shape, dtype), dtype, None
-    else:
-        source = numbers(rng, shape, data.draw(st.sampled_from(NUMBERS)))
-        target_type = data.draw(st.sampled_from(["f4", "f8"]))
-        affine = drawn_affine(data.draw, rng, wanted, target_type)
-    with np.errstate(all="ignore"):
-        expected = np.take(source, positions, axis).astype(target_type)
-        if affine is not None and affine.offset is not None:
-            expected += affine.offset
-        if affine is not None and affine.factor is not None:
-            expected *= affine.factor
+    source, target_type, affine = drawn_source(data.draw, rng, shape, wanted)
+    expected = scaled(np.take(source, positions, axis), target_type, affine)
     target = laid_out(data.draw, np.zeros(wanted, target_type))
     assert loops.take(target, laid_out(data.draw, source), axis, positions, affine)
     assert target.tobytes() == expected.tobytes()
