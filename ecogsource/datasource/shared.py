@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import secrets
 import weakref
 from collections.abc import Callable
 from multiprocessing.shared_memory import SharedMemory
@@ -123,7 +124,9 @@ def new_shared(shape: tuple[int, ...], dtype: DTypeLike) -> SharedArray:
     """Allocate an array in shared memory, whatever the memory limit; see `shared_empty`."""
     kind = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=object)) * kind.itemsize
-    segment = SharedMemory(create=True, size=max(nbytes, 1))
+    # Whose it is can be seen in /dev/shm.
+    name = f"ecogsource_{os.getpid()}_{secrets.token_hex(4)}"
+    segment = SharedMemory(name, create=True, size=max(nbytes, 1))
     try:
         # Memory that is not there would show as a fatal signal at the first touch.
         reserve(getattr(segment, "_fd", -1), nbytes)

@@ -193,13 +193,6 @@ def test_rows(tmp_path: Path) -> None:
         assert not memory[:, :2].any()
         assert not loops.read_rows(file.fileno(), rows, np.array([0, 961]))
         assert loops.read_rows(file.fileno(), rows, np.array([0, 960]))
-        out = np.zeros((5, 8))
-        turned = np.ascontiguousarray(rows)
-        view = turned.reshape(8, 5).T
-        assert loops.read_copy(file.fileno(), turned, offsets, out, view, None)
-        np.testing.assert_array_equal(out, view)
-        assert not loops.read_copy(file.fileno(), turned, np.array([0, 999]), out, view, None)
-        assert not loops.read_copy(file.fileno(), turned, offsets, out.astype("i8"), view, None)
         for bad in (np.array([1]), np.array([1, 2], "i4"), np.array([1.0, 2.0])):
             with pytest.raises(ValueError, match="contiguous rows are needed, and an int64 for ea"):
                 loops.read_rows(file.fileno(), rows, bad)
@@ -258,7 +251,6 @@ def test_arguments() -> None:
         (built.copy, 5),
         (built.take, 6),
         (built.read_rows, 3),
-        (built.read_copy, 7),
     )
     for function, count in counts:
         with pytest.raises(TypeError, match=f"{count} arguments are needed, 1 were given"):

@@ -59,18 +59,18 @@ def run(file: Path, method: str, way: str) -> list[str]:
     child = start(file, method, way)
     out, err = child.communicate(timeout=120)
     assert (child.returncode, err) == (0, "")
+    assert segments(child.pid) == set()
     return out.splitlines()
 
 
-def segments() -> set[str]:
-    return {path.name for path in SHARED.glob("psm_*")} if SHARED.is_dir() else set()
+def segments(pid: int) -> set[str]:
+    """Name the shared memory of a process that is still there."""
+    return {path.name for path in SHARED.glob(f"ecogsource_{pid}_*")} if SHARED.is_dir() else set()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_walks_by_every_start_method(file: Path, method: str) -> None:
-    before = segments()
     assert run(file, method, "read_all") == ["True 0", "4321"]
-    assert segments() <= before
 
 
 @pytest.mark.parametrize("way", ["leave", "fail"])
@@ -86,7 +86,6 @@ def test_a_killed_reader_is_told(file: Path, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_control_c_ends_both_quietly(file: Path, method: str) -> None:
-    before = segments()
     child = start(file, method, "interrupted")
     assert child.stdout is not None
     reader = int(child.stdout.readline().split()[1])
@@ -96,7 +95,7 @@ def test_control_c_ends_both_quietly(file: Path, method: str) -> None:
     assert (child.returncode, err) == (0, "")
     assert out == "interrupted 0\n"
     assert has_ended(reader)
-    assert segments() <= before
+    assert segments(child.pid) == set()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,7 +177,7 @@ def test_a_timeout_is_for_one_block(source: MappedSource) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
 def test_no_room_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = segments()
+    before = segments(os.getpid())
 
     def full(descriptor: int, offset: int, size: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -187,4 +186,13 @@ def test_no_room_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="no room for 4 KB of shared memory") as caught:
         new_shared((1000,), "f4")
     assert caught.value.errno == errno.ENOSPC
-    assert segments() == before
+    assert segments(os.getpid()) == before
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared memory has no folder here")
+def test_shared_memory_bears_the_number_of_its_process() -> None:
+    before = segments(os.getpid())
+    array = new_shared((10,), "f4")
+    assert segments(os.getpid()) - before == {array.name_and_form()[0]}
+    del array
+    assert segments(os.getpid()) == before

@@ -43,6 +43,7 @@ from ecogsource.buffers.storage.place import assign_outer, place
 from ecogsource.buffers.storage.runs import Runs
 from ecogsource.buffers.storage.signature import Signature, signature_of
 from ecogsource.buffers.storage.threads import run, scratch
+from ecogsource.buffers.storage.windowed import forward
 from ecogsource.errors import CorruptDataError, ReadOnlyError
 from ecogsource.params import load_params
 
@@ -109,6 +110,9 @@ class ContiguousStorage:
             )
         sizes = [*shape[1:], dtype.itemsize]
         self._strides = tuple(math.prod(sizes[axis:]) for axis in range(len(shape)))
+        # As the loops see it, an array of two dimensions is a dataset of one chunk.
+        self._table = np.array([[offset]], dtype=np.int64)
+        self._stored = np.empty((), dtype)
 
     def read_into(
         self, selectors: Sequence[Selector], out: np.ndarray, affine: Affine | None = None
@@ -212,7 +216,8 @@ class ContiguousStorage:
         nbytes = out.size * self.dtype.itemsize
         straight = runs.plain and affine is None and out.dtype == self.dtype
         if _by_position(runs, nbytes, straight=straight):
-            self._read_runs(handle, selectors, runs, out, affine, straight=straight)
+            rows = _rows(out, runs.number) if straight else None
+            self._read_runs(handle, selectors, runs, out, affine, rows)
             return
         keys = [slice_of(s) if isinstance(s, range) else s for s in selectors]
         self._fetch(handle, selectors)
@@ -226,13 +231,20 @@ class ContiguousStorage:
         runs: Runs,
         out: np.ndarray,
         affine: Affine | None,
-        *,
-        straight: bool,
+        rows: np.ndarray | None,
     ) -> None:
-        """Read runs of bytes straight to their place, or to memory near the processor first."""
-        rows = _rows(out, runs.number) if straight else None
+        """Read runs of bytes to the rows where they go, or to memory near the processor first."""
         if rows is not None and runs.number == 1:
             handle.read(rows, runs.offset)
+            return
+        offsets = runs.offsets(selectors, self._strides)
+        if runs.number > 1:
+            handle.fetch(
+                int(offsets[0]),
+                int(offsets[-1]),
+                lambda: ((offset, runs.nbytes) for offset in offsets.tolist()),
+            )
+        if rows is None and self._read_window(handle, selectors, out, affine):
             return
         view: Any = None
         keys: list[slice | np.ndarray] | None = None
@@ -244,24 +256,32 @@ class ContiguousStorage:
                 view = np.ndarray(out.shape, self.dtype, memory)
             else:
                 view, keys = runs.view(memory, self.dtype, selectors, self._strides)
-        offsets = runs.offsets(selectors, self._strides)
-        if runs.number > 1:
-            handle.fetch(
-                int(offsets[0]),
-                int(offsets[-1]),
-                lambda: ((offset, runs.nbytes) for offset in offsets.tolist()),
-            )
-        if (
-            view is not None
-            and keys is None
-            and loops.read_copy(handle.fd, rows, offsets, out, view, affine)
-        ):
-            return
         handle.read_rows(rows, offsets)
         if keys is not None:
             place(view, keys, out, (slice(None),) * out.ndim, affine)
         elif view is not None:
             copy_into(out, view, affine)
+
+    def _read_window(
+        self,
+        handle: Handle,
+        selectors: Sequence[Selector],
+        out: np.ndarray,
+        affine: Affine | None,
+    ) -> bool:
+        """Read ranges of two axes with the loops in C; False if that cannot be done."""
+        if len(selectors) != 2:
+            return False
+        (rows, columns), seen = forward(selectors, out)
+        if not (isinstance(rows, range) and isinstance(columns, range)):
+            return False
+        if affine is not None and affine.varies and seen is not out:
+            return False
+        first, step = (rows.start, columns.start), (rows.step, columns.step)
+        shape: Any = self.shape
+        return loops.read_chunks(
+            handle.fd, seen, self._stored, self._table, first, step, shape, affine
+        )
 
     def _fetch(self, handle: Handle, selectors: Sequence[Selector]) -> None:
         """Have the system bring in what a selection needs from the map."""

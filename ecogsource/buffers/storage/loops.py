@@ -25,7 +25,6 @@ __all__ = [
     "copy",
     "join",
     "read_chunks",
-    "read_copy",
     "read_rows",
     "take",
     "watch",
@@ -167,27 +166,6 @@ def read_rows(fd: int, rows: np.ndarray, offsets: np.ndarray) -> bool:
         False also if a row could not be read whole.
     """
     return _loops is not None and bool(_loops.read_rows(fd, rows, offsets))
-
-
-def read_copy(
-    fd: int,
-    rows: np.ndarray,
-    offsets: np.ndarray,
-    target: np.ndarray,
-    source: np.ndarray,
-    affine: Affine | None,
-) -> bool:
-    """Do what `read_rows` and then `copy` do with one call; `source` looks at the rows.
-
-    Returns
-    -------
-    bool
-        False if one of the two could not be done; then neither counts.
-    """
-    if _loops is None or (affine is not None and affine.dtype != target.dtype):
-        return False
-    numbers = (None, None) if affine is None else (affine.offset, affine.factor)
-    return _checked(_loops.read_copy(fd, rows, offsets, target, source, *numbers))
 
 
 def read_chunks(

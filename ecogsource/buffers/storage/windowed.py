@@ -8,7 +8,7 @@ in C, they go through a table of chunks themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ecogsource.buffers.storage.handles import FAULT_BYTES, Handle
 from ecogsource.buffers.storage.layout import ChunkIndex, Layout
 from ecogsource.buffers.storage.threads import run
 
-__all__ = ["all_there", "read_windowed"]
+__all__ = ["all_there", "forward", "read_windowed"]
 
 # What one call is worth while other threads work too.
 PART_BYTES = 1 << 20
@@ -78,16 +78,9 @@ def read_windowed(
     if len(edges) == 1:
         # One row.
         selectors, edges, table, sizes = (0, *selectors), (1, *edges), table[None], sizes[None]
-    rows, columns = selectors
-    if isinstance(columns, np.ndarray) or (isinstance(rows, np.ndarray) and len(rows) > ROWS):
+    (lines, positions), out = forward(selectors, out)
+    if isinstance(positions, np.ndarray) or (isinstance(lines, np.ndarray) and len(lines) > ROWS):
         return False
-    for axis, selector in enumerate(selectors):
-        if isinstance(selector, int):
-            # It has no axis in the result.
-            out = np.expand_dims(out, axis)
-        elif isinstance(selector, range) and selector.step < 0:
-            out = np.flip(out, axis)
-    lines, positions = _rising(rows), cast("range", _rising(columns))
     read = max(out.nbytes, _read_bytes(lines, positions, edges[1], layout.dtype.itemsize))
     if isinstance(lines, range):
         near = slice(lines[0] // edges[0], lines[-1] // edges[0] + 1)
@@ -134,6 +127,21 @@ def read_windowed(
     return not failed
 
 
+def forward(
+    selectors: Sequence[Selector], out: np.ndarray
+) -> tuple[list[range | np.ndarray], np.ndarray]:
+    """Return selectors without integers and steps backwards, and the result as they see it."""
+    found: list[range | np.ndarray] = []
+    for axis, selector in enumerate(selectors):
+        if isinstance(selector, int):
+            # It has no axis in the result.
+            out, selector = np.expand_dims(out, axis), range(selector, selector + 1)
+        elif isinstance(selector, range) and selector.step < 0:
+            out, selector = np.flip(out, axis), selector[::-1]
+        found.append(selector)
+    return found, out
+
+
 def all_there(offsets: np.ndarray, sizes: np.ndarray, nbytes: int, end: int) -> bool:
     """Tell whether chunks of `nbytes` were all written, whole, and lie before the file's end."""
     written = bool(offsets.min() >= 0 and sizes.min() >= nbytes)
@@ -152,12 +160,6 @@ def _read_bytes(rows: range | np.ndarray, columns: range, width: int, itemsize: 
 def _straight(out: np.ndarray, dtype: np.dtype, affine: Affine | None) -> bool:
     """Tell whether rows of the file are rows of the result."""
     return affine is None and out.dtype == dtype and out.strides[1] == out.itemsize
-
-
-def _rising(selector: Selector) -> range | np.ndarray:
-    if isinstance(selector, int):
-        return range(selector, selector + 1)
-    return selector[::-1] if isinstance(selector, range) and selector.step < 0 else selector
 
 
 def _parts(rows: range, columns: range, edges: Sequence[int], nbytes: int) -> Iterator[_Part]:

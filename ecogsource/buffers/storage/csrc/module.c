@@ -258,36 +258,6 @@ loops_read_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n
     return outcome(&held, done);
 }
 
-PyDoc_STRVAR(read_copy_doc,
-"read_copy(fd, rows, offsets, target, source, offset, factor)\n"
-"--\n\n"
-"Fill rows as `read_rows` does, then copy as `copy` does; the source looks at the rows.\n\n"
-"False if one of the two could not be done.");
-
-static PyObject *
-loops_read_copy(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    Held held = {.count = 0};
-    Rows rows;
-    Copy copy;
-    if (!takes(nargs, 7)) {
-        return NULL;
-    }
-    int done = prepare_rows(&held, &rows, args[0], args[1], args[2]);
-    if (done == 1) {
-        done = prepare_copy(&held, &copy, args[3], args[4], Py_None, args[5], args[6]);
-    }
-    if (done == 1) {
-        Py_BEGIN_ALLOW_THREADS
-        done = read_all(&rows);
-        if (done) {
-            done = guarded(copy_ordered, &copy) ? 1 : LOST;
-        }
-        Py_END_ALLOW_THREADS
-    }
-    return outcome(&held, done);
-}
-
 PyDoc_STRVAR(watch_doc,
 "watch()\n"
 "--\n\n"
@@ -364,7 +334,6 @@ end:
 static PyMethodDef methods[] = {
     {"copy", (PyCFunction)(void (*)(void))loops_copy, METH_FASTCALL, copy_doc},
     {"read_chunks", loops_read_chunks, METH_VARARGS, read_chunks_doc},
-    {"read_copy", (PyCFunction)(void (*)(void))loops_read_copy, METH_FASTCALL, read_copy_doc},
     {"read_rows", (PyCFunction)(void (*)(void))loops_read_rows, METH_FASTCALL, read_rows_doc},
     {"take", (PyCFunction)(void (*)(void))loops_take, METH_FASTCALL, take_doc},
     {"watch", loops_watch, METH_NOARGS, watch_doc},
