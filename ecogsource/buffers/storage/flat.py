@@ -237,13 +237,8 @@ class ContiguousStorage:
         if rows is not None and runs.number == 1:
             handle.read(rows, runs.offset)
             return
-        offsets = runs.offsets(selectors, self._strides)
         if runs.number > 1:
-            handle.fetch(
-                int(offsets[0]),
-                int(offsets[-1]),
-                lambda: ((offset, runs.nbytes) for offset in offsets.tolist()),
-            )
+            self._fetch_runs(handle, selectors, runs)
         if rows is None and self._read_window(handle, selectors, out, affine):
             return
         view: Any = None
@@ -256,11 +251,20 @@ class ContiguousStorage:
                 view = np.ndarray(out.shape, self.dtype, memory)
             else:
                 view, keys = runs.view(memory, self.dtype, selectors, self._strides)
-        handle.read_rows(rows, offsets)
+        handle.read_rows(rows, runs.offsets(selectors, self._strides))
         if keys is not None:
             place(view, keys, out, (slice(None),) * out.ndim, affine)
         elif view is not None:
             copy_into(out, view, affine)
+
+    def _fetch_runs(self, handle: Handle, selectors: Sequence[Selector], runs: Runs) -> None:
+        """Have the system bring in runs of bytes."""
+        offsets = runs.offsets(selectors, self._strides)
+        handle.fetch(
+            int(offsets[0]),
+            int(offsets[-1]),
+            lambda: ((offset, runs.nbytes) for offset in offsets.tolist()),
+        )
 
     def _read_window(
         self,
