@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from typing import TextIO
 
 from ecogsource.cli import database, demo, files
@@ -19,11 +21,27 @@ from ecogsource.errors import EcogSourceError
 __all__ = ["build_parser", "main"]
 
 
+class _Version(argparse.Action):
+    """Print the versions, and end; they are looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ecogsource.buffers.storage import loops
+
+        loops_in_c = "yes" if loops.available() else "no, so reading is slower"
+        versions = [f"{name} {metadata.version(name)}" for name in ("ecogsource", "numpy", "h5py")]
+        python = f"Python {platform.python_version()} on {platform.platform()}"
+        sys.stdout.write(f"{', '.join([*versions, python])}; loops in C: {loops_in_c}\n")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each subparser sets `run`, its function."""
     parser = argparse.ArgumentParser(
         prog="ecogsource",
         description="Recordings of any size as NumPy arrays: look at files and session databases.",
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="tell the versions that matter in a report"
     )
     parser.add_argument(
         "--debug", action="store_true", help="show the traceback of an error instead of one line"

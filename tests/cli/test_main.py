@@ -7,8 +7,11 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ecogsource
+from ecogsource.buffers.storage import loops
 from ecogsource.cli import build_parser, main
 from ecogsource.cli.text import duration, indented, table
 from ecogsource.errors import DataPathError
@@ -46,6 +49,20 @@ def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None
         main([])
     assert exit_.value.code == 2
     assert "usage: ecogsource" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("built", "said"), [(True, "yes"), (False, "no, so reading is slower")])
+def test_versions_for_reports(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built: bool, said: str
+) -> None:
+    monkeypatch.setattr(loops, "available", lambda: built)
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"ecogsource {ecogsource.__version__}, numpy {np.__version__}, h5py ")
+    assert out.endswith(f"; loops in C: {said}\n")
+    assert f"Python {sys.version.split()[0]} on " in out
 
 
 def test_every_command_has_a_help_text() -> None:
