@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ class Lender:
 
     def __init__(self) -> None:
         self._memories: list[_Memory] = []
+        self._can_lend = _can_be_mapped()
 
     def lend(
         self, shape: tuple[int, ...], dtype: np.dtype, read: Callable[[np.ndarray], Any]
@@ -114,12 +116,24 @@ class Lender:
         lent = [memory for memory in self._memories if memory.is_lent]
         idle = [memory for memory in self._memories if not memory.is_lent]
         fitting = [memory for memory in idle if memory.nbytes == nbytes]
-        if not fitting and (len(lent) >= MOST_LENT or not hasattr(os, "memfd_create")):
+        if not fitting and (len(lent) >= MOST_LENT or not self._can_lend):
             return None
         found = fitting[-1] if fitting else _Memory(nbytes)
         idle = [memory for memory in idle if memory is not found]
         self._memories = [*idle[-MOST_IDLE:], *lent, found]
         return found
+
+
+def _can_be_mapped() -> bool:
+    """Tell whether the system lets processes of one user map each other's files in memory.
+
+    What it lets this process see of its parent, it lets the parent see of this one.
+    """
+    try:
+        seen = any(Path(f"/proc/{os.getppid()}/fd").iterdir())
+    except OSError:
+        return False
+    return seen and hasattr(os, "memfd_create")
 
 
 @cache

@@ -18,6 +18,12 @@ if not hasattr(os, "memfd_create"):
     pytest.skip("memory is lent on Linux only", allow_module_level=True)
 
 
+@pytest.fixture(autouse=True)
+def parent_is_there(monkeypatch):
+    """A container's first process has no parent; that is no matter within one process."""
+    monkeypatch.setattr(lending, "_can_be_mapped", lambda: True)
+
+
 def lend(lender, number, shape=(3, 4)):
     return lender.lend(shape, np.dtype("f4"), lambda out: out.fill(number))
 
@@ -116,6 +122,12 @@ def test_another_file_is_not_taken_for_the_memory():
 
 
 def test_where_there_is_no_such_memory(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "getppid", os.getpid)
+    assert lend(Lender(), 1) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getppid", lambda: 2**22 + 1)
+        assert lend(Lender(), 1) is None
     monkeypatch.delattr(os, "memfd_create")
     assert lend(Lender(), 1) is None
 
