@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,30 @@ def test_windows_read_again_and_again_come_from_the_map(
     assert mapped == ([False] * 5 + [True] * 5 if in_c else [])
     np.testing.assert_array_equal(buffer.T[15:33], data[15:33])
     assert mapped[10:] == ([False] if in_c else [])
+
+
+def test_chunks_at_odd_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their numbers may not be looked at in a map: they are read by position."""
+    monkeypatch.setattr(Handle, "stays_mapped", lambda *_: True)
+    data = np.arange(100 * 64, dtype="i4").reshape(100, 64)
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        # A chunk of an odd number of bytes before each of the others.
+        odd = file.create_dataset("odd", (30, 15), "i1", chunks=(1, 15))
+        x = file.create_dataset("x", data.shape, "i4", chunks=(10, 32))
+        for row in range(10):
+            odd[row] = 1
+            x[10 * row : 10 * row + 10] = data[10 * row : 10 * row + 10]
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    offsets = reader_of(buffer)._known_index().offsets
+    assert (offsets % 4).any()
+    window = np.s_[:, 15:83]
+    np.testing.assert_array_equal(buffer.T[window], data.T[window], strict=True)
+    if loops.available():
+        with open(tmp_path / "a.h5", "rb") as file:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        out = np.zeros((100, 64), "f4")
+        given = (out, np.zeros((), "i4"), offsets, (0, 0), (1, 1), (10, 32), None)
+        assert not loops.read_chunks(memory, *given)
 
 
 @pytest.mark.parametrize("room", [8, 5000, 1 << 18, None])
