@@ -193,7 +193,9 @@ class RecordBuffer(Buffer):
     def _place(self, target: np.ndarray, source: np.ndarray, affine: Affine | None) -> None:
         """Copy, cast and scale what the cache of a core holds."""
         if self.layout.packed24:
-            source = np.right_shift(source, 8)
+            stored = np.empty(source.shape, source.dtype)
+            copy_into(stored, source)
+            source = np.right_shift(stored, 8, out=stored)
         copy_into(target, source, affine)
 
     def _runs(self, channels: range | np.ndarray) -> Iterator[tuple[int, range]]:

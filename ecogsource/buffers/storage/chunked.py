@@ -115,7 +115,7 @@ class ChunkedStorage:
         self._pool = pool
         self._load_index = load_index
         self._index: ChunkIndex | None = None
-        self._complete = self._aligned = False
+        self._complete = False
         self._owner = (layout.path, layout.name, layout.signature)
         self._keep_shuffle = (
             bool(layout.filters)
@@ -141,14 +141,7 @@ class ChunkedStorage:
             if not self.layout.filters:
                 index = self._known_index()
                 if not read_windowed(
-                    handle,
-                    index,
-                    self.layout,
-                    selectors,
-                    out,
-                    affine,
-                    complete=self._complete,
-                    aligned=self._aligned,
+                    handle, index, self.layout, selectors, out, affine, complete=self._complete
                 ):
                     nbytes = out.size * self.dtype.itemsize
                     run(self._plain(handle, out, affine), self._cells(selectors), nbytes)
@@ -180,7 +173,6 @@ class ChunkedStorage:
             index = self._load_index()
             end = self._signature.size
             self._complete = all_there(index.offsets, index.sizes, self._nbytes, end)
-            self._aligned = not (index.offsets % self.dtype.itemsize).any()
             self._index = index
         return index
 

@@ -46,7 +46,6 @@ def read_windowed(
     affine: Affine | None,
     *,
     complete: bool,
-    aligned: bool,
 ) -> bool:
     """Read a window of a dataset without filters, of one dimension or two.
 
@@ -66,8 +65,6 @@ def read_windowed(
         One scaling for all.
     complete : bool
         Whether all chunks of the dataset are known to be in the file.
-    aligned : bool
-        Whether all of them lie where their type may be looked at in a map.
 
     Returns
     -------
@@ -109,8 +106,7 @@ def read_windowed(
     stored = np.empty((), layout.dtype)
     # What goes straight to its place need not be in a map.
     mapped = (
-        aligned
-        and len(parts) == 1
+        len(parts) == 1
         and not _straight(out, layout.dtype, affine)
         and handle.stays_mapped(out.size * layout.dtype.itemsize)
     )

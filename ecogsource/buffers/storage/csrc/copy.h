@@ -239,6 +239,40 @@ fast_axis(const Py_ssize_t *shape, const Py_ssize_t *steps, int n)
     return fast;
 }
 
+/* Tell whether lines along one axis follow each other along another everywhere. */
+static int
+follows(Copy *c, int outer, int inner)
+{
+    const Py_ssize_t *all[] = {c->to_steps, c->from_steps, c->offset_steps, c->factor_steps};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i][outer] != all[i][inner] * c->shape[inner]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Make one axis of neighbours that follow each other; return how many are left of the first n. */
+static int
+merge_axes(Copy *c, int n)
+{
+    for (int axis = 0; axis + 1 < n;) {
+        const int inner = follows(c, axis, axis + 1) ? axis + 1 : axis;
+        const int outer = inner == axis ? axis + 1 : axis;
+        if (inner == axis && !follows(c, outer, inner)) {
+            axis++;
+            continue;
+        }
+        c->shape[inner] *= c->shape[outer];
+        for (int i = outer; i + 1 < n; i++) {
+            swap_axes(c, i, i + 1);
+        }
+        n--;
+        axis = 0;
+    }
+    return n;
+}
+
 /* Copy, with the axes in the order of memory. */
 static void
 copy_ordered(void *copy)
@@ -257,6 +291,7 @@ copy_ordered(void *copy)
         /* One value: any axis is as good. */
         kept = 1;
     }
+    kept = merge_axes(c, kept);
     c->ndim = kept;
     swap_axes(c, fast_axis(c->shape, c->to_steps, kept), kept - 1);
     const int fast = fast_axis(c->shape, c->from_steps, kept);
@@ -293,7 +328,7 @@ gather_row(char *to, const char *from, const Take *t, Py_ssize_t first, Py_ssize
     const int64_t *positions = t->positions + first;
 #define GATHER(type)                                                                               \
     for (Py_ssize_t i = 0; i < n; i++) {                                                           \
-        ((type *)to)[i] = *(const type *)(from + positions[i] * t->apart);                         \
+        ((type *)to)[i] = *(const stored_##type *)(from + positions[i] * t->apart);                \
     }                                                                                              \
     break
     switch (t->copy.from_size) {
@@ -429,7 +464,7 @@ plan(Copy *c, const Py_buffer *target, const Py_buffer *source, const char *form
         }
         c->convert = (to_type == F4 ? CONVERTER_TO_FLOAT : CONVERTER_TO_DOUBLE)[from_type];
     }
-    if (!is_aligned(target, c->to_size) || (!planes && !is_aligned(source, c->from_size))) {
+    if (!is_aligned(target, c->to_size)) {
         return 0;
     }
     const Py_buffer *numbers[] = {offset, factor};

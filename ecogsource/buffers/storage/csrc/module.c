@@ -126,8 +126,7 @@ prepare_take(Held *held, Take *take, PyObject *const *arrays, PyObject *axis, Py
     strides[number] = 0;
     source.shape = shape;
     source.strides = strides;
-    return plan(&take->copy, views[0], &source, NULL, views[2], views[3])
-           && take->apart % take->copy.from_size == 0;
+    return plan(&take->copy, views[0], &source, NULL, views[2], views[3]);
 }
 
 /* Describe rows to read; -1 with an exception. */
@@ -277,9 +276,8 @@ PyDoc_STRVAR(read_chunks_doc,
 "The source, one value, only tells the type of what is stored. Offsets are a table of int64, one\n"
 "for each chunk; positions begin at `first` of the first one and go on by `step`, two\n"
 "numbers each. The file is a descriptor, and memory is used on the way; or it is a map,\n"
-"and memory is None; items lie where their type may be looked at then. False if these\n"
-"loops are not made for that, the file ended before, or it could not be read; None if it\n"
-"is a map, and that was found while looking at it.");
+"and memory is None. False if these loops are not made for that, the file ended before,\n"
+"or it could not be read; None if it is a map, and that was found while looking at it.");
 
 static PyObject *
 loops_read_chunks(PyObject *Py_UNUSED(module), PyObject *args)

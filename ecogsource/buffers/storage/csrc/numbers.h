@@ -12,6 +12,19 @@
 #error "Arithmetic must be done in the type of its operands, as NumPy does."
 #endif
 
+/* Numbers as files hold them: at any address. */
+#define ANYWHERE __attribute__((aligned(1)))
+typedef int8_t stored_int8_t;
+typedef uint8_t stored_uint8_t;
+typedef int16_t stored_int16_t ANYWHERE;
+typedef uint16_t stored_uint16_t ANYWHERE;
+typedef int32_t stored_int32_t ANYWHERE;
+typedef uint32_t stored_uint32_t ANYWHERE;
+typedef int64_t stored_int64_t ANYWHERE;
+typedef uint64_t stored_uint64_t ANYWHERE;
+typedef float stored_float ANYWHERE;
+typedef double stored_double ANYWHERE;
+
 enum { I1, U1, I2, U2, I4, U4, I8, U8, F4, F8, TYPES, OTHER = -1 };
 
 /* Return the type that a format of the struct module names, if its bytes are in native order. */
@@ -67,7 +80,7 @@ typedef void (*Converter)(char *to, Py_ssize_t to_step, const char *from, Py_ssi
         if (to_step == sizeof(VALUE) && from_step == sizeof(STORED) && !offset_step               \
             && !factor_step) {                                                                    \
             VALUE *restrict values = (VALUE *)to;                                                 \
-            const STORED *restrict stored = (const STORED *)from;                                 \
+            const stored_##STORED *restrict stored = (const stored_##STORED *)from;               \
             if (offset && factor) {                                                               \
                 const VALUE add = *(const VALUE *)offset, times = *(const VALUE *)factor;         \
                 for (Py_ssize_t i = 0; i < n; i++) {                                              \
@@ -91,7 +104,7 @@ typedef void (*Converter)(char *to, Py_ssize_t to_step, const char *from, Py_ssi
             return;                                                                               \
         }                                                                                         \
         for (Py_ssize_t i = 0; i < n; i++) {                                                      \
-            VALUE value = (VALUE)*(const STORED *)(from + i * from_step);                         \
+            VALUE value = (VALUE)*(const stored_##STORED *)(from + i * from_step);                \
             if (offset) {                                                                         \
                 value += *(const VALUE *)(offset + i * offset_step);                              \
             }                                                                                     \

@@ -155,12 +155,10 @@ read_piece(const Chunks *chunks, const Piece *piece)
     const Py_ssize_t length = (piece->shape[1] - 1) * piece->steps[1] + c->from_size;
     if (chunks->map != NULL) {
         const Py_ssize_t whole = (piece->shape[0] - 1) * piece->steps[0] + length;
-        const char *from = chunks->map + piece->offset;
-        if (piece->offset < 0 || piece->offset > chunks->map_length - whole
-            || (uintptr_t)from % (uintptr_t)c->from_size != 0) {
+        if (piece->offset < 0 || piece->offset > chunks->map_length - whole) {
             return 0;
         }
-        copy_piece(chunks, piece, from, piece->steps[0]);
+        copy_piece(chunks, piece, chunks->map + piece->offset, piece->steps[0]);
         return 1;
     }
     const Py_ssize_t gap = piece->shape[0] > 1 ? piece->steps[0] - length : 0;

@@ -2,10 +2,8 @@
 #ifndef ECOGSOURCE_TURN_H
 #define ECOGSOURCE_TURN_H
 
-#include <Python.h>
+#include "numbers.h"
 
-#include <stdint.h>
-#include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -28,7 +26,7 @@ typedef struct {
             char *to = t->to + c * t->to_row;                                                     \
             const char *from = t->from + c * t->from_step;                                        \
             for (Py_ssize_t r = row; r < rows; r++) {                                             \
-                *(ITEM *)(to + r * t->to_step) = *(const ITEM *)(from + r * t->from_row);         \
+                *(ITEM *)(to + r * t->to_step) = *(const stored_##ITEM *)(from + r * t->from_row); \
             }                                                                                     \
         }                                                                                         \
     }
