@@ -318,6 +318,28 @@ def test_windows_read_again_and_again_come_from_the_map(
     assert mapped[10:] == ([False] if in_c else [])
 
 
+def test_threads_share_what_is_read_not_what_is_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_c: bool
+) -> None:
+    data = np.arange(100 * 640, dtype="i2").reshape(100, 640)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=data, chunks=(10, 80))
+    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    monkeypatch.setattr(windowed, "PART_BYTES", data.nbytes // 4)
+    calls: list[int] = []
+    real = loops.read_chunks
+
+    def read(*given: Any) -> bool:
+        calls.append(1)
+        return real(*given)
+
+    monkeypatch.setattr(loops, "read_chunks", read)
+    for key, parts in ((np.s_[:, ::10], 4), (np.s_[5:15], 1), (np.s_[5:15, ::10], 1), (..., 4)):
+        calls.clear()
+        np.testing.assert_array_equal(buffer[key], data[key], strict=True)
+        assert len(calls) == (parts if in_c else 0), key
+
+
 def test_chunks_at_odd_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their numbers are not where the processor would have them."""
     monkeypatch.setattr(Handle, "stays_mapped", lambda *_: True)

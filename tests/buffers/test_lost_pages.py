@@ -70,6 +70,7 @@ KINDS: list[tuple[Callable[[Path], tuple[Buffer, Path]], Any]] = [
     (flat, np.ix_(list(range(5, ROWS, 30)), [7, 3])),
     (chunked, np.s_[:, 2600:2850]),
     (chunked, np.s_[100:120, list(range(0, ROWS, 30))]),
+    (chunked, np.ix_([300, 7], list(range(0, ROWS, 30)))),
     (records, np.s_[:, 100000:290000]),
 ]
 

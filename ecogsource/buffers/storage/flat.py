@@ -1,9 +1,8 @@
 """Reading and writing arrays that lie in a file as they lie in memory: flat and contiguous data.
 
 Runs of some kilobytes, up to a megabyte together, are read by position, which costs less than
-bringing their pages into a map; so are rows, some columns of which are wanted, of files that are
-too large to stay mapped. All else is copied from a map of the file, which is one pass over memory;
-large selections go part by part, in threads.
+bringing their pages into a map. All else is copied from a map of the file, which is one pass over
+memory; large selections go part by part, in threads.
 """
 
 from __future__ import annotations

@@ -39,9 +39,12 @@ def take_outer(block: np.ndarray, keys: Sequence[Key]) -> np.ndarray:
 
 
 def _take(array: np.ndarray, axis: int, positions: np.ndarray) -> np.ndarray:
-    values = np.empty((*array.shape[:axis], len(positions), *array.shape[axis + 1 :]), array.dtype)
-    if loops.take(values, array, axis, positions, None):
-        return values
+    if loops.available():
+        # NumPy would look at a map unguarded.
+        shape = (*array.shape[:axis], len(positions), *array.shape[axis + 1 :])
+        values = np.empty(shape, array.dtype)
+        if loops.take(values, array, axis, positions, None):
+            return values
     key: Any = (*(slice(None),) * axis, positions)
     return array[key]
 

@@ -79,20 +79,14 @@ copy_line(const Copy *c, Place at)
     }
 }
 
-/* Ask for a line of memory that will be needed soon. Asking for what is not there does no harm. */
-#if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch((const void *)(address))
-#else
-#define PREFETCH(address) (void)(address)
-#endif
-
-/* Ask for rows that lie apart: they are no stream that the processor would foresee. */
+/* Ask for lines of memory that will be needed soon: rows that lie apart are no stream that the
+ * processor would foresee. Asking for what is not there does no harm. */
 static void
 prefetch(uintptr_t from, Py_ssize_t from_row, Py_ssize_t rows, Py_ssize_t width)
 {
     for (Py_ssize_t r = 0; r < rows; r++) {
         for (Py_ssize_t byte = 0; byte < width; byte += LINE) {
-            PREFETCH(from + (uintptr_t)(r * from_row + byte));
+            __builtin_prefetch((const void *)(from + (uintptr_t)(r * from_row + byte)));
         }
     }
 }

@@ -73,15 +73,13 @@ copy_piece(const Chunks *chunks, const Piece *piece, const char *from, Py_ssize_
 {
     Copy c = chunks->window;
     c.size = piece->shape[0] * piece->shape[1];
+    for (int axis = 0; axis < 2; axis++) {
+        c.shape[axis] = piece->shape[axis];
+        move_copy(&c, axis, piece->at[axis]);
+    }
     c.from = from;
     c.from_steps[0] = from_row;
     c.from_steps[1] = piece->steps[1];
-    for (int axis = 0; axis < 2; axis++) {
-        c.shape[axis] = piece->shape[axis];
-        c.to += piece->at[axis] * c.to_steps[axis];
-        c.offset = moved(c.offset, piece->at[axis] * c.offset_steps[axis]);
-        c.factor = moved(c.factor, piece->at[axis] * c.factor_steps[axis]);
-    }
     copy_ordered(&c);
 }
 
