@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecogsource.buffers import HDF5Buffer, clear_chunk_cache
+from ecogsource.buffers import Buffer, HDF5Buffer, clear_chunk_cache
 from ecogsource.buffers.storage import layout as layouts
 from ecogsource.buffers.storage import loops, windowed
 from ecogsource.buffers.storage.chunked import CELL_BYTES, ChunkedStorage
@@ -294,13 +294,19 @@ def test_plain_chunks_at_any_distances(
         np.testing.assert_array_equal(buffer.T[index[::-1]], truth.T[index[::-1]], strict=True)
 
 
+def plain_chunks(folder: Path) -> tuple[Buffer, np.ndarray]:
+    """Give a dataset in many chunks without filters, and what it holds."""
+    data = np.arange(100 * 640, dtype="i2").reshape(100, 640)
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("x", data=data, chunks=(10, 80))
+    return HDF5Buffer.from_path(folder / "a.h5", "x"), data
+
+
 def test_windows_read_again_and_again_come_from_the_map(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_c: bool
 ) -> None:
-    data = np.arange(100 * 640, dtype="i2").reshape(100, 640)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", data=data, chunks=(10, 80))
-    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x").T
+    buffer, data = plain_chunks(tmp_path)
+    buffer = buffer.T
     mapped: list[bool] = []
     real = loops.read_chunks
 
@@ -321,10 +327,7 @@ def test_windows_read_again_and_again_come_from_the_map(
 def test_threads_share_what_is_read_not_what_is_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_c: bool
 ) -> None:
-    data = np.arange(100 * 640, dtype="i2").reshape(100, 640)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", data=data, chunks=(10, 80))
-    buffer = HDF5Buffer.from_path(tmp_path / "a.h5", "x")
+    buffer, data = plain_chunks(tmp_path)
     monkeypatch.setattr(windowed, "PART_BYTES", data.nbytes // 4)
     calls: list[int] = []
     real = loops.read_chunks
